@@ -1,0 +1,1 @@
+"""Models the project brings itself, as factories a recipe can name."""

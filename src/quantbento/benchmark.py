@@ -1,0 +1,121 @@
+"""Speed and memory. Contenders take turns in shuffled rounds and are compared within a round: timing them one
+after the other was off by up to 2.6x on shared machines.
+
+A round calls each contender once with the same inputs. `speedup` is the median over the rounds of
+(reference's seconds / contender's seconds), with its 10th and 90th percentile.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantbento.errors import QuantbentoError
+from quantbento.predictor import Predictor
+from quantbento.recipe import Benchmark
+
+
+@dataclass(frozen=True)
+class Speedup:
+    median: float
+    p10: float
+    p90: float
+
+
+@dataclass(frozen=True)
+class Timing:
+    """`latency_ms` are p50, p90 and p99 of a call with one input; `throughput` is inputs per second in calls
+    with many (median round)."""
+
+    latency_ms: dict[str, float]
+    throughput: float
+    seconds: list[float]
+
+    def report(self) -> dict[str, Any]:
+        return {"latency_ms": self.latency_ms, "throughput": self.throughput}
+
+
+def measure(
+    contenders: dict[str, Predictor],
+    inputs: Sequence[Any],
+    settings: Benchmark,
+    on_round: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Timing]:
+    """Times every contender, by name. `inputs` are repeated to `settings.items` a call."""
+    many = [inputs[i % len(inputs)] for i in range(settings.items)]
+    shuffle = random.Random(0).shuffle
+    names = list(contenders)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    singles: dict[str, list[float]] = {name: [] for name in names}
+    each = -(-settings.latency_calls // settings.rounds)
+    for name in names:  # warm-up: allocators, kernels, thread pools
+        _seconds(contenders[name], many)
+    for round_ in range(settings.rounds):
+        shuffle(names)
+        for name in names:
+            seconds[name].append(_seconds(contenders[name], many))
+        shuffle(names)
+        for name in names:
+            for call in range(each):
+                item = inputs[(round_ * each + call) % len(inputs)]
+                singles[name].append(_seconds(contenders[name], [item]))
+        on_round(round_ + 1, settings.rounds)
+    return {name: _timing(seconds[name], singles[name], settings.items) for name in contenders}
+
+
+def speedup(reference: Timing, contender: Timing) -> Speedup:
+    """How many times as fast the contender is, pair by pair."""
+    ratios = np.asarray(reference.seconds) / np.asarray(contender.seconds)
+    return Speedup(*(float(np.percentile(ratios, p)) for p in (50, 10, 90)))
+
+
+def peak_memory_bytes(artifact: Path, inputs: Sequence[Any], threads: int) -> int:
+    """Peak resident memory of a fresh process that loads the artifact and answers `inputs`.
+
+    The process starts in an empty folder: an artifact that loads only beside the user's own code fails here.
+
+    Raises:
+        QuantbentoError: the artifact does not load or does not run.
+    """
+    with tempfile.TemporaryDirectory() as empty:
+        job = json.dumps({"artifact": str(artifact), "inputs": _plain(inputs), "threads": threads})
+        child = subprocess.run(
+            [sys.executable, "-m", "quantbento.peak_memory"], input=job, cwd=empty, capture_output=True, text=True
+        )
+    if child.returncode != 0:
+        last = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
+        raise QuantbentoError(f"the artifact does not load in a process of its own: {last[0]}")
+    return int(json.loads(child.stdout.splitlines()[-1])["peak_memory_bytes"])
+
+
+def as_dict(speed: Speedup) -> dict[str, float]:
+    return asdict(speed)
+
+
+def _seconds(predictor: Predictor, inputs: Sequence[Any]) -> float:
+    start = time.perf_counter()
+    predictor(inputs)
+    return time.perf_counter() - start
+
+
+def _timing(seconds: list[float], singles: list[float], items: int) -> Timing:
+    latency = {f"p{p}": 1e3 * float(np.percentile(singles, p)) for p in (50, 90, 99)}
+    return Timing(latency, items / float(np.median(seconds)), seconds)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value.tolist() if hasattr(value, "tolist") else value

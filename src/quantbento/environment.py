@@ -1,0 +1,72 @@
+"""What a measurement was made on: it says little without."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "quantbento",
+    "bentoml",
+    "cloudpickle",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "peft",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimddp", "i8mm")
+
+
+def describe(threads: int) -> dict[str, Any]:
+    """`environment` of report.json."""
+    model, flags = _cpu()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": package_versions(PACKAGES),
+        "cpu": model,
+        "cpu_flags": [f for f in CPU_FLAGS if f in flags],
+        "threads": threads,
+        "gpu": _gpu(),
+    }
+
+
+def package_versions(names: tuple[str, ...]) -> dict[str, str]:
+    """Versions of those that are installed, read without importing them."""
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def missing_packages(names: tuple[str, ...]) -> list[str]:
+    """Those of `names` (as imported) that cannot be."""
+    return [name for name in names if importlib.util.find_spec(name) is None]
+
+
+def _cpu() -> tuple[str, set[str]]:
+    info = Path("/proc/cpuinfo")
+    if not info.is_file():
+        return platform.processor() or platform.machine(), set()
+    lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+    fields = {key.strip(): value.strip() for key, value in lines.items()}
+    flags = fields.get("flags") or fields.get("Features") or ""
+    return fields.get("model name") or platform.machine(), set(flags.split())
+
+
+def _gpu() -> str | None:
+    if importlib.util.find_spec("torch") is None:
+        return None
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None

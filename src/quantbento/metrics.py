@@ -1,0 +1,66 @@
+"""Formulas that several tasks use. All take and return plain arrays and numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from quantbento.errors import QuantbentoError, one_of
+
+# What sqnr_db gives for equal signals: finite, so that JSON can hold it, and out of any quantizer's reach.
+SQNR_CEILING = 200.0
+
+
+def sqnr_db(signal: np.ndarray, noisy: np.ndarray) -> float:
+    """Signal to quantization noise ratio, 20 log10(|signal| / |signal - noisy|), in dB; higher is better."""
+    s, n = signal.astype(np.float64), noisy.astype(np.float64)
+    noise = float(np.linalg.norm(s - n))
+    power = float(np.linalg.norm(s))
+    if noise == 0:
+        return SQNR_CEILING
+    if power == 0:
+        return -SQNR_CEILING
+    return min(SQNR_CEILING, 20 * float(np.log10(power / noise)))
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rho of two lists of values; ties get their mean rank."""
+    ra, rb = _ranks(a), _ranks(b)
+    if ra.std() == 0 or rb.std() == 0:
+        return 1.0 if np.array_equal(ra, rb) else 0.0
+    return float(np.corrcoef(ra, rb)[0, 1])
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[inverse]
+
+
+def classification_metrics(baseline: np.ndarray, variant: np.ndarray, labels: np.ndarray | None) -> dict[str, float]:
+    """Top-1 agreement of two score arrays (samples, classes), and the variant's accuracy where labels are given."""
+    top_b, top_v = baseline.argmax(-1), variant.argmax(-1)
+    metrics = {"agreement": float((top_b == top_v).mean())}
+    if labels is not None:
+        metrics["accuracy"] = float((top_v == labels).mean())
+    return metrics
+
+
+def class_indices(labels: Sequence[Any], names: Sequence[str] | None) -> np.ndarray:
+    """Sample labels, given as indices or as names, as indices.
+
+    Raises:
+        QuantbentoError: a label is none of the model's.
+    """
+    if names is None:
+        try:
+            return np.asarray([int(label) for label in labels])
+        except (TypeError, ValueError):
+            raise QuantbentoError("labels are names; list the model's under task_options.labels") from None
+    place = {name: i for i, name in enumerate(names)} | {str(i): i for i in range(len(names))}
+    unknown = sorted({str(label) for label in labels} - place.keys())
+    if unknown:
+        raise QuantbentoError(f"sample labels {unknown[:5]} are none of the model's: {one_of(names)} (or their indices)")
+    return np.asarray([place[str(label)] for label in labels])

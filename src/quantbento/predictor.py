@@ -1,0 +1,87 @@
+"""A loaded artifact: a callable from a list of inputs to a list of answers.
+
+The same object judges a variant and serves it. Inputs are sorted by length and run in small chunks, because a
+batch padded to its longest text is slower than no batch; where the runtime allows it, chunks run side by side,
+the longest first so that no thread is left with it at the end.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from quantbento.errors import InvalidInput
+from quantbento.runtimes.base import Runtime
+from quantbento.tasks.base import Arrays, Task
+
+
+class Predictor:
+    """`predictor(inputs)` is one answer an input, in order.
+
+    Attributes:
+        task: what the model is for.
+        runtime: the engine that runs it.
+        custom_objects: the Python objects saved with it, by name. One named `preprocess` is called with each
+            input before anything else sees it.
+    """
+
+    def __init__(self, task: Task, runtime: Runtime, custom_objects: dict[str, Any], threads: int) -> None:
+        self.task, self.runtime, self.custom_objects = task, runtime, custom_objects
+        parallel = threads if runtime.concurrent else 1
+        self._pool = ThreadPoolExecutor(parallel, "quantbento") if parallel > 1 else None
+
+    def __call__(self, inputs: Sequence[Any]) -> list[Any]:
+        """Answers in the order of the inputs.
+
+        Raises:
+            InvalidInput: an input the model cannot take; `index` says which.
+        """
+        return self.task.answers(self.rows(inputs)) if len(inputs) else []
+
+    def check(self, inputs: Sequence[Any]) -> list[Any]:
+        """The inputs preprocessed and in canonical form, ready for `run`; raises `InvalidInput` as a call does."""
+        preprocess = self.custom_objects.get("preprocess")
+        checked = []
+        for index, item in enumerate(inputs):
+            try:
+                checked.append(self.task.check(item if preprocess is None else preprocess(item)))
+            except InvalidInput as error:
+                raise InvalidInput(error.message, index) from None
+            except Exception as error:
+                if preprocess is None:
+                    raise
+                raise InvalidInput(f"preprocess failed: {type(error).__name__}: {error}", index) from error
+        return checked
+
+    def rows(self, inputs: Sequence[Any]) -> Arrays:
+        """What the metrics compare: arrays by output name, one row an input."""
+        return self.run(self.check(inputs))
+
+    def run(self, checked: Sequence[Any]) -> Arrays:
+        """`rows` for inputs that went through `check`."""
+        encoded = [self.task.encode(item) for item in checked]
+        order = sorted(range(len(encoded)), key=lambda i: self.task.length(encoded[i]), reverse=True)
+        size = self.task.chunk_items
+        chunks = [order[start : start + size] for start in range(0, len(order), size)]
+
+        def run(chunk: list[int]) -> Arrays:
+            batch = self.task.collate([encoded[i] for i in chunk])
+            return self.task.postprocess(self.runtime.run(batch), batch)
+
+        results = list(map(run, chunks) if self._pool is None or len(chunks) == 1 else self._pool.map(run, chunks))
+        back = np.argsort(np.concatenate([np.asarray(c) for c in chunks]))
+        return {name: np.concatenate([r[name] for r in results])[back] for name in results[0]}
+
+    def close(self) -> None:
+        """Ends the threads; the predictor is of no use afterwards."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True)
+
+
+def default_threads() -> int:
+    """The CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,47 @@
+"""The one list of what a recipe can name. Each entry is a dotted path, imported on first use.
+
+Adding a task, a quantizer or a runtime is one file and one line here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from quantbento.errors import QuantbentoError, did_you_mean, one_of
+
+TASKS = {
+    "feature-extraction": "quantbento.tasks.feature_extraction.FeatureExtraction",
+    "text-classification": "quantbento.tasks.text_classification.TextClassification",
+    "tensor": "quantbento.tasks.tensor.TensorTask",
+}
+QUANTIZERS = {
+    "torch-dynamic": "quantbento.quantizers.torch_dynamic.TorchDynamic",
+    "onnx-dynamic": "quantbento.quantizers.onnx_dynamic.OnnxDynamic",
+}
+RUNTIMES = {
+    "torch": "quantbento.runtimes.torch.TorchRuntime",
+    "onnx": "quantbento.runtimes.onnx.OnnxRuntime",
+}
+
+
+def lookup(kind: str, table: dict[str, str], name: str) -> Any:
+    """The class `table` has for `name`; an unknown name is an error that says what is allowed."""
+    if name not in table:
+        raise QuantbentoError(
+            f"unknown {kind} {name!r}{did_you_mean(name, table)} (allowed: {one_of(table)})"
+        )
+    module, _, attribute = table[name].rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def task(name: str) -> Any:
+    return lookup("task", TASKS, name)
+
+
+def quantizer(name: str) -> Any:
+    return lookup("quantizer", QUANTIZERS, name)
+
+
+def runtime(name: str) -> Any:
+    return lookup("runtime", RUNTIMES, name)

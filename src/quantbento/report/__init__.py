@@ -1,0 +1,1 @@
+"""What a run found: rows for a table on the console, and `report.json`."""

@@ -1,0 +1,103 @@
+"""The report's data, in the shape of `report.json`."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCHEMA_VERSION = 1
+
+
+@dataclass
+class ReferenceRow:
+    """A full-precision contender: the baseline, its bf16 form, another runtime's fp32. Never stored."""
+
+    name: str
+    runtime: str
+    size_bytes: int
+    size_ratio: float
+    metrics: dict[str, float]
+    latency_ms: dict[str, float]
+    throughput: float
+    speedup: dict[str, float]
+    peak_memory_bytes: int
+
+
+@dataclass
+class VariantRow:
+    """One variant. `speedup` is over the baseline, `speedup_same_runtime` over fp32 in the variant's own runtime.
+    `error` says why there are no figures, where there are none."""
+
+    name: str
+    quantizer: str
+    scheme: str
+    options: dict[str, Any]
+    runtime: str
+    tag: str | None = None
+    size_bytes: int | None = None
+    size_ratio: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    recovery: dict[str, float] = field(default_factory=dict)
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    throughput: float | None = None
+    speedup: dict[str, float] | None = None
+    speedup_same_runtime: dict[str, float] | None = None
+    peak_memory_bytes: int | None = None
+    quantize_seconds: float | None = None
+    quantized: dict[str, Any] = field(default_factory=dict)
+    gates: list[dict[str, Any]] = field(default_factory=list)
+    passed: bool = False
+    reused: bool = False
+    error: str | None = None
+
+
+@dataclass
+class Report:
+    recipe: str
+    task: str
+    primary: tuple[str, ...] = ()
+    baseline: ReferenceRow | None = None
+    references: list[ReferenceRow] = field(default_factory=list)
+    variants: list[VariantRow] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 all passed; 1 a gate failed; 2 a variant could not be made."""
+        if any(v.error for v in self.variants):
+            return 2
+        return 0 if all(v.passed for v in self.variants) else 1
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "recipe": self.recipe,
+            "task": self.task,
+            "baseline": self.baseline and asdict(self.baseline),
+            "references": [asdict(r) for r in self.references],
+            "variants": [asdict(v) for v in self.variants],
+            "environment": self.environment,
+        }
+
+    def write(self, folder: Path) -> Path:
+        """Writes `<folder>/<recipe>/report.json`; a reader never sees half of it."""
+        path = folder / self.recipe / "report.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = path.with_suffix(".json.tmp")
+        staged.write_text(json.dumps(_finite(self.as_json()), indent=2) + "\n", encoding="utf-8")
+        staged.replace(path)
+        self.path = path
+        return path
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinity are not JSON."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

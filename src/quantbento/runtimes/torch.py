@@ -1,0 +1,68 @@
+"""PyTorch modules saved with cloudpickle. Unpickling runs code: load from the store, which verifies first."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from quantbento.runtimes.base import Runtime
+
+MODEL = "model.pkl"
+
+
+class TorchRuntime(Runtime):
+    """`config["dtype"]`, where given, is what the module and its float inputs are cast to."""
+
+    name = "torch"
+    extra = "torch"
+
+    def __init__(self, module: torch.nn.Module, dtype: torch.dtype | None, output_names: list[str]) -> None:
+        self.module, self._dtype, self._output_names = module, dtype, output_names
+
+    @classmethod
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
+        # A setting of the whole process: torch has no other.
+        torch.set_num_threads(threads)
+        with (folder / MODEL).open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # quantized tensors are rebuilt by a deprecated path, all the way inside torch
+            module = pickle.load(file)
+        dtype = getattr(torch, config["dtype"]) if config.get("dtype") else None
+        return cls(module.eval() if dtype is None else module.eval().to(dtype), dtype, config["output_names"])
+
+    def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        inputs = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in batch.items()}
+        if self._dtype is not None:
+            inputs = {n: t.to(self._dtype) if t.is_floating_point() else t for n, t in inputs.items()}
+        with torch.inference_mode():
+            outputs = named_outputs(self.module(**inputs))
+        return {name: outputs[name].float().numpy() for name in self._output_names}
+
+
+def save(module: torch.nn.Module, folder: Path) -> None:
+    """Writes a module that loads where its own source code is not installed.
+
+    Classes from packages are pickled by reference, those of the user's own project by value: an image that
+    serves the model holds the packages, not the project.
+    """
+    from quantbento.pickling import dump
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dump(module, folder / MODEL, classes={type(m) for m in module.modules()})
+
+
+def named_outputs(result: Any) -> dict[str, torch.Tensor]:
+    """A module's result by name: a tensor is `output`; a tuple's members are `output_0`, `output_1`, ..."""
+    if isinstance(result, torch.Tensor):
+        return {"output": result}
+    if isinstance(result, Mapping):
+        return {str(k): v for k, v in result.items() if isinstance(v, torch.Tensor)}
+    if isinstance(result, tuple | list):
+        return {f"output_{i}": v for i, v in enumerate(result)}
+    raise TypeError(f"a model must give a tensor, a tuple or a mapping of tensors, not {type(result).__name__}")

@@ -1,0 +1,206 @@
+"""The full-precision model a recipe names, from wherever it is.
+
+`identify` is cheap and imports neither torch nor transformers; `load_source` reads the weights. The model's own
+files are never written to: a LoRA adapter is merged in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from quantbento import factories
+from quantbento.errors import QuantbentoError
+from quantbento.recipe import ModelSpec
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model", "*.py")
+AUTO_CLASSES = {
+    "feature-extraction": "AutoModel",
+    "text-classification": "AutoModelForSequenceClassification",
+}
+
+
+@dataclass(frozen=True)
+class SourceModel:
+    """Either a PyTorch module in fp32 and eval mode, with its folder where it has one, or an ONNX file."""
+
+    module: torch.nn.Module | None = None
+    folder: Path | None = None
+    onnx: Path | None = None
+    trust_remote_code: bool = False
+
+
+def identify(spec: ModelSpec) -> dict[str, Any]:
+    """What tells this model from any other: a hub id with its revision, or the sha256 of its files.
+
+    Raises:
+        QuantbentoError: a folder, package or module is missing.
+    """
+    adapter = {"adapter_sha256": _hash_folder(spec.adapter)} if spec.adapter else {}
+    if spec.factory:
+        return factories.identity(spec.factory) | adapter
+    if spec.onnx:
+        return {"onnx": spec.onnx.name, "sha256": _hash_files([spec.onnx, *_external_data(spec.onnx)])}
+    if spec.id:
+        return {"id": spec.id, "revision": _commit(spec), "subfolder": spec.subfolder} | adapter
+    folder = _local_folder(spec)
+    name = {"package": spec.package} if spec.package else {"path": folder.name}
+    return name | {"sha256": _hash_folder(folder)} | adapter
+
+
+def load_source(spec: ModelSpec, task: str) -> SourceModel:
+    """The model in memory, for the task.
+
+    Raises:
+        QuantbentoError: it cannot be found or read, lacks weights, or wants to run code of its own.
+    """
+    if spec.onnx:
+        return SourceModel(onnx=spec.onnx)
+    if spec.factory:
+        made = factories.call(spec.factory)
+        if not isinstance(made, str | Path):
+            return SourceModel(module=_merge_adapter(_checked_module(made, spec.factory), spec.adapter))
+        folder = Path(made)
+    else:
+        folder = _download(spec) if spec.id else _local_folder(spec)
+    if task not in AUTO_CLASSES:
+        raise QuantbentoError(
+            f"task {task!r} takes its model from a factory that returns a torch module, or from an ONNX file; "
+            f"a folder in hub format serves {', '.join(AUTO_CLASSES)}"
+        )
+    module = _read_folder(folder, AUTO_CLASSES[task], spec.trust_remote_code)
+    return SourceModel(_merge_adapter(module, spec.adapter), folder, trust_remote_code=spec.trust_remote_code)
+
+
+def _read_folder(folder: Path, auto_class: str, trust_remote_code: bool) -> torch.nn.Module:
+    import torch
+    import transformers
+
+    if not (folder / "config.json").is_file():
+        raise QuantbentoError(f"{folder} is no model in hub format: it has no config.json")
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        module, info = getattr(transformers, auto_class).from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True
+        )
+    except Exception as error:
+        if "trust_remote_code" in str(error):
+            raise QuantbentoError(
+                f"{folder} brings Python code that would be run on loading; read it, and if you trust it set "
+                "trust_remote_code: true under model"
+            ) from error
+        raise QuantbentoError(f"{folder} could not be loaded as {auto_class}: {error}") from error
+    # A head that the checkpoint lacks is silently filled with random numbers. A pooler is not used by any task.
+    missing = sorted(k for k in info["missing_keys"] if "pooler" not in k)
+    if missing:
+        raise QuantbentoError(
+            f"{folder} has no weights for {', '.join(missing[:4])}{' ...' * (len(missing) > 4)}: they would be random. "
+            f"Is it a model for this task ({auto_class})?"
+        )
+    if hasattr(module.config, "use_cache"):
+        module.config.use_cache = False
+    return module.eval()
+
+
+def _merge_adapter(module: torch.nn.Module, adapter: Path | None) -> torch.nn.Module:
+    if adapter is None:
+        return module
+    if not (adapter / "adapter_config.json").is_file():
+        raise QuantbentoError(f"{adapter} is no PEFT adapter: it has no adapter_config.json")
+    from peft import PeftModel
+
+    try:
+        merged = PeftModel.from_pretrained(module, str(adapter)).merge_and_unload(safe_merge=True)
+    except Exception as error:
+        raise QuantbentoError(f"the adapter {adapter} could not be merged: {error}") from error
+    return merged.eval()
+
+
+def _checked_module(made: Any, reference: str) -> torch.nn.Module:
+    import torch
+
+    if not isinstance(made, torch.nn.Module):
+        raise QuantbentoError(
+            f"{reference!r} must return a torch.nn.Module or the path of a folder in hub format, "
+            f"not {type(made).__name__}"
+        )
+    return made.float().eval()
+
+
+def _download(spec: ModelSpec) -> Path:
+    from huggingface_hub import snapshot_download
+
+    patterns = [f"{spec.subfolder}/{p}" if spec.subfolder else p for p in (*WEIGHTS, "*/config.json")]
+    try:
+        folder = snapshot_download(str(spec.id), revision=_commit(spec), allow_patterns=patterns)
+    except QuantbentoError:
+        raise
+    except Exception as error:  # see _commit
+        raise _not_fetched(spec, error) from error
+    return Path(folder) / spec.subfolder
+
+
+def _commit(spec: ModelSpec) -> str:
+    """The commit a branch or tag stands for now: on the hub, or without network in the local cache."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    if spec.revision and re.fullmatch(r"[0-9a-f]{40}", spec.revision):
+        return spec.revision
+    try:
+        return str(HfApi().model_info(str(spec.id), revision=spec.revision, timeout=10).sha)
+    except Exception as error:  # the hub's errors share no useful base; all mean: not to be had
+        name = f"{spec.subfolder}/config.json" if spec.subfolder else "config.json"
+        cached = try_to_load_from_cache(str(spec.id), name, revision=spec.revision or "main")
+        if not isinstance(cached, str):
+            raise _not_fetched(spec, error) from error
+        return Path(cached.removesuffix(name)).name
+
+
+def _not_fetched(spec: ModelSpec, error: Exception) -> QuantbentoError:
+    return QuantbentoError(
+        f"the hub model {spec.id!r} (revision {spec.revision or 'main'}) could not be fetched: "
+        f"{type(error).__name__}: {str(error).strip().splitlines()[0]}. Without network, use `path:` with a local folder"
+    )
+
+
+def _local_folder(spec: ModelSpec) -> Path:
+    if spec.path:
+        folder = spec.path / spec.subfolder
+    else:
+        assert spec.package is not None
+        try:
+            distribution = importlib.metadata.distribution(spec.package)
+        except importlib.metadata.PackageNotFoundError:
+            raise QuantbentoError(
+                f"the package {spec.package!r} is not installed; run: pip install {spec.package}"
+            ) from None
+        top = next(f.parts[0] for f in distribution.files or () if f.name == "__init__.py")
+        folder = Path(str(distribution.locate_file(top))) / spec.subfolder
+    if not folder.is_dir():
+        raise QuantbentoError(f"no such folder: {folder}")
+    return folder
+
+
+def _hash_folder(folder: Path) -> str:
+    return _hash_files(sorted({p for pattern in WEIGHTS for p in folder.rglob(pattern)}), folder)
+
+
+def _hash_files(files: list[Path], base: Path | None = None) -> str:
+    """One sha256 of all files with their names."""
+    total = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        total.update(f"{path.relative_to(base) if base else path.name} {digest}\n".encode())
+    return total.hexdigest()
+
+
+def _external_data(onnx: Path) -> list[Path]:
+    return sorted(onnx.parent.glob(onnx.name + "*data"))

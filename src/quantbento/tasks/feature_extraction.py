@@ -1,0 +1,124 @@
+"""Texts to embeddings, pooled and normalised as the model's sentence-transformers files say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+
+from quantbento.errors import QuantbentoError
+from quantbento.metrics import rank_correlation
+from quantbento.tasks.base import Arrays, Metric
+from quantbento.tasks.text import TextInputs, TextOptions, TextTask, read_json
+
+if TYPE_CHECKING:
+    from quantbento.samples import SampleSet
+    from quantbento.source import SourceModel
+
+Pooling = Literal["mean", "cls"]
+
+
+class FeatureExtractionOptions(TextOptions):
+    pooling: Pooling | None = None
+    normalize: bool | None = None
+    prompt: str | None = None
+
+
+class FeatureExtraction(TextTask):
+    name = "feature-extraction"
+    Options = FeatureExtractionOptions
+    metrics = {
+        "mean_cosine": Metric(+1, "mean cosine similarity to the baseline's embeddings"),
+        "min_cosine": Metric(+1, "smallest cosine similarity to the baseline's embeddings"),
+        "similarity_spearman": Metric(+1, "rank correlation of all pairwise similarities with the baseline's"),
+    }
+    primary = ("mean_cosine",)
+    output_names = ["last_hidden_state"]
+
+    def __init__(self, text: TextInputs, pooling: Pooling, normalize: bool) -> None:
+        self.text, self.pooling, self.normalize = text, pooling, normalize
+        self.input_names = text.names
+
+    @classmethod
+    def create(cls, source: SourceModel, options: FeatureExtractionOptions, samples: SampleSet) -> Self:
+        own = _sentence_transformers(source.folder) if source.folder else {}
+        chosen = {k: v for k, v in options.model_dump().items() if v is not None}
+        settings = {"pooling": "mean", "normalize": False, "prompt": "", **own, **chosen}
+        text = TextInputs.create(source, options, settings["prompt"])
+        return cls(text, settings["pooling"], settings["normalize"])
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        return {"text": self.text.save(folder), "pooling": self.pooling, "normalize": self.normalize}
+
+    @classmethod
+    def load(cls, folder: Path, config: dict[str, Any]) -> Self:
+        return cls(TextInputs.load(folder, config["text"]), config["pooling"], config["normalize"])
+
+    def postprocess(self, outputs: Arrays, batch: Arrays) -> Arrays:
+        """(texts, tokens, width) to (texts, width); padding takes no part in the mean."""
+        hidden = outputs["last_hidden_state"].astype(np.float32, copy=False)
+        if self.pooling == "cls":
+            pooled = hidden[:, 0]
+        else:
+            mask = batch["attention_mask"][..., None].astype(np.float32)
+            pooled = (hidden * mask).sum(1) / np.maximum(mask.sum(1), 1e-9)
+        if self.normalize:
+            pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
+        return {"embedding": pooled}
+
+    def answers(self, rows: Arrays) -> list[np.ndarray]:
+        """One float32 vector a text."""
+        return list(rows["embedding"])
+
+    def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
+        b, v = (_unit(rows["embedding"]) for rows in (baseline, variant))
+        cosine = (b * v).sum(1)
+        above = np.triu_indices(len(b), k=1)
+        metrics = {"mean_cosine": float(cosine.mean()), "min_cosine": float(cosine.min())}
+        if len(above[0]) > 1:
+            metrics["similarity_spearman"] = rank_correlation((b @ b.T)[above], (v @ v.T)[above])
+        return metrics
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    x = x.astype(np.float64)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def _sentence_transformers(folder: Path) -> dict[str, Any]:
+    """Pooling, normalisation and default prompt from a folder's sentence-transformers files.
+
+    Raises:
+        QuantbentoError: the folder names a step that is not done here; leaving it out would change every answer.
+    """
+    found: dict[str, Any] = {}
+    modules = read_json(folder / "modules.json")
+    for module in modules if isinstance(modules, list) else []:
+        kind = module["type"].rpartition(".")[2]
+        if kind == "Normalize":
+            found["normalize"] = True
+        elif kind == "Pooling":
+            found["pooling"] = _pooling(folder / module["path"] / "config.json")
+        elif kind != "Transformer":
+            raise QuantbentoError(
+                f"{folder / 'modules.json'} has a {kind} step, which feature-extraction does not do "
+                "(it does Transformer, Pooling and Normalize); use task tensor with a factory of your own"
+            )
+    prompts = read_json(folder / "config_sentence_transformers.json")
+    if name := prompts.get("default_prompt_name"):
+        found["prompt"] = prompts["prompts"][name]
+    return found
+
+
+def _pooling(path: Path) -> Pooling:
+    config = read_json(path)
+    modes = {k.removeprefix("pooling_mode_") for k, on in config.items() if on is True and k.startswith("pooling_mode_")}
+    if isinstance(config.get("pooling_mode"), str):
+        modes = {config["pooling_mode"]}
+    if modes <= {"mean", "mean_tokens"} and modes:
+        return "mean"
+    if modes <= {"cls", "cls_token"} and modes:
+        return "cls"
+    raise QuantbentoError(f"{path} asks for pooling by {sorted(modes) or 'nothing'}; allowed are mean and cls")

@@ -1,0 +1,157 @@
+"""What the text tasks share: a text becomes token ids by the model's own fast tokenizer.
+
+Serving needs the small `tokenizers` package only; `transformers` is used where a model is first read.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from quantbento.errors import InvalidInput, QuantbentoError
+from quantbento.tasks.base import Arrays, Task, TaskOptions
+
+if TYPE_CHECKING:
+    from quantbento.source import SourceModel
+
+_PADDED_WITH_ZERO = ("attention_mask", "token_type_ids")
+
+
+class TextOptions(TaskOptions):
+    max_length: int | None = Field(None, gt=0, description="tokens kept of a text; the model's own by default")
+
+
+class TextInputs:
+    """A tokenizer with its limits. `names` are the model's inputs, of those the tokenizer gives."""
+
+    def __init__(self, tokenizer_json: str, names: list[str], pad_id: int, max_length: int, prompt: str = "") -> None:
+        from tokenizers import Tokenizer
+
+        self.names, self.pad_id, self.max_length, self.prompt = names, pad_id, max_length, prompt
+        self._json = tokenizer_json
+        self._tokenizer = Tokenizer.from_str(tokenizer_json)
+        self._tokenizer.enable_truncation(max_length)
+        self._tokenizer.no_padding()
+
+    @classmethod
+    def create(cls, source: SourceModel, options: TextOptions, prompt: str = "") -> TextInputs:
+        from transformers import AutoTokenizer
+
+        if source.folder is None or source.module is None:
+            raise QuantbentoError(
+                "a text task needs a model in hub format with its tokenizer; a factory returns the folder's path"
+            )
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=source.trust_remote_code)
+        except (OSError, ValueError, ImportError) as error:
+            raise QuantbentoError(f"no tokenizer could be read from {source.folder}: {error}") from error
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise QuantbentoError(
+                f"the tokenizer in {source.folder} has no fast version; add a tokenizer.json to the folder"
+            )
+        if tokenizer.pad_token_id is None:
+            raise QuantbentoError(f"the tokenizer in {source.folder} has no padding token; set pad_token in it")
+        accepted = inspect.signature(source.module.forward).parameters
+        names = [n for n in tokenizer.model_input_names if n in accepted]
+        return cls(backend.to_str(), names, tokenizer.pad_token_id, _max_length(source, options, tokenizer), prompt)
+
+    @classmethod
+    def load(cls, folder: Path, config: dict[str, Any]) -> TextInputs:
+        return cls((folder / "tokenizer.json").read_text(encoding="utf-8"), **config)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        (folder / "tokenizer.json").write_text(self._json, encoding="utf-8")
+        return {"names": self.names, "pad_id": self.pad_id, "max_length": self.max_length, "prompt": self.prompt}
+
+    def encode(self, text: str) -> dict[str, list[int]]:
+        e = self._tokenizer.encode(self.prompt + text)
+        given = {"input_ids": e.ids, "attention_mask": e.attention_mask, "token_type_ids": e.type_ids}
+        return {name: given[name] for name in self.names}
+
+    def collate(self, encoded: Sequence[dict[str, list[int]]]) -> Arrays:
+        """int64 arrays of shape (texts, longest)."""
+        longest = max(len(e["input_ids"]) for e in encoded)
+        batch = {}
+        for name in self.names:
+            fill = 0 if name in _PADDED_WITH_ZERO else self.pad_id
+            batch[name] = np.full((len(encoded), longest), fill, dtype=np.int64)
+            for row, e in zip(batch[name], encoded, strict=True):
+                row[: len(e[name])] = e[name]
+        return batch
+
+
+class TextTask(Task):
+    """A task whose items are texts."""
+
+    Options = TextOptions
+    chunk_items = 8  # measured best with texts sorted by length, on 2 cores
+    concurrent = True
+    text: TextInputs
+
+    def check(self, item: Any) -> str:
+        if not isinstance(item, str):
+            raise InvalidInput(f"must be a string, not {type(item).__name__}")
+        if not item.strip():
+            raise InvalidInput("must not be empty")
+        try:
+            item.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InvalidInput(f"is not valid Unicode: a lone surrogate at character {error.start}") from None
+        return item
+
+    def encode(self, item: str) -> dict[str, list[int]]:
+        return self.text.encode(item)
+
+    def length(self, encoded: dict[str, list[int]]) -> int:
+        return len(encoded["input_ids"])
+
+    def collate(self, encoded: Sequence[dict[str, list[int]]]) -> Arrays:
+        return self.text.collate(encoded)
+
+    def item_schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
+    def count_tokens(self, item: str) -> int:
+        return self.length(self.encode(item))
+
+
+def read_json(path: Path) -> Any:
+    """A model folder's configuration file; an empty mapping where it is missing.
+
+    Raises:
+        QuantbentoError: the file is not JSON.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise QuantbentoError(f"{path} is not valid JSON: {error}") from None
+
+
+def _max_length(source: SourceModel, options: TextOptions, tokenizer: Any) -> int:
+    """The recipe's, else the sentence-transformers limit, else the tokenizer's, else the model's."""
+    assert source.folder is not None
+    config = read_json(source.folder / "config.json")
+    candidates = [
+        options.max_length,
+        read_json(source.folder / "sentence_bert_config.json").get("max_seq_length"),
+        tokenizer.model_max_length if tokenizer.model_max_length < 1_000_000 else None,
+        config.get("max_position_embeddings"),
+    ]
+    limit = next((c for c in candidates if c), None)
+    if limit is None:
+        raise QuantbentoError(
+            f"{source.folder} does not say how long a text may be; set max_length under task_options"
+        )
+    positions = config.get("max_position_embeddings")
+    if positions and limit > positions:
+        raise QuantbentoError(f"max_length {limit} is more than the model's {positions} positions")
+    return int(limit)
