@@ -47,7 +47,9 @@ def tiny_encoder(tmp_path_factory) -> Path:
     BertModel(BertConfig(**_tiny_bert(vocabulary))).save_pretrained(folder)
     modules = [("transformers.Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
     (folder / "modules.json").write_text(
-        json.dumps([{"idx": i, "path": p, "type": f"sentence_transformers.models.{k}"} for i, (k, p) in enumerate(modules)])
+        json.dumps(
+            [{"idx": i, "path": p, "type": f"sentence_transformers.models.{k}"} for i, (k, p) in enumerate(modules)]
+        )
     )
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(
@@ -67,7 +69,9 @@ def tiny_classifier(tmp_path_factory) -> Path:
     vocabulary = _write_tokenizer(folder)
     torch.manual_seed(0)
     config = BertConfig(
-        **_tiny_bert(vocabulary), id2label={0: "negative", 1: "positive"}, label2id={"negative": 0, "positive": 1}
+        **_tiny_bert(vocabulary),
+        id2label={0: "negative", 1: "positive"},
+        label2id={"negative": 0, "positive": 1},
     )
     model = BertForSequenceClassification(config)
     tokenizer = AutoTokenizer.from_pretrained(folder)

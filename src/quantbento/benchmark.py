@@ -90,7 +90,11 @@ def peak_memory_bytes(artifact: Path, inputs: Sequence[Any], threads: int) -> in
     with tempfile.TemporaryDirectory() as empty:
         job = json.dumps({"artifact": str(artifact), "inputs": _plain(inputs), "threads": threads})
         child = subprocess.run(
-            [sys.executable, "-m", "quantbento.peak_memory"], input=job, cwd=empty, capture_output=True, text=True
+            [sys.executable, "-m", "quantbento.peak_memory"],
+            input=job,
+            cwd=empty,
+            capture_output=True,
+            text=True,
         )
     if child.returncode != 0:
         last = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]

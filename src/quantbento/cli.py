@@ -16,7 +16,9 @@ EPILOG = """exit codes of save: 0 every variant passed its gates and is stored; 
 def main(argv: Sequence[str] | None = None) -> int:
     """`quantbento <command>`; gives the exit code."""
     parser = argparse.ArgumentParser(
-        prog="quantbento", description="Quantize, prove, store and inspect models.", epilog=EPILOG,
+        prog="quantbento",
+        description="Quantize, prove, store and inspect models.",
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"quantbento {__version__}")
@@ -38,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def save_models(argv: Sequence[str] | None = None) -> int:
     """`python save_models.py RECIPE`, the same as `quantbento save RECIPE`."""
     parser = argparse.ArgumentParser(
-        prog="save_models.py", description="Make, judge and store the variants of a recipe.", epilog=EPILOG,
+        prog="save_models.py",
+        description="Make, judge and store the variants of a recipe.",
+        epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     _add_save_arguments(parser)

@@ -54,7 +54,12 @@ class Contenders:
 
 
 def prepare(
-    job: Job, runtimes: set[str], custom_objects: dict[str, Any], settings: Benchmark, threads: int, progress: Progress
+    job: Job,
+    runtimes: set[str],
+    custom_objects: dict[str, Any],
+    settings: Benchmark,
+    threads: int,
+    progress: Progress,
 ) -> Contenders:
     """Writes, reloads, checks and measures them all, in rounds with each other."""
     folders, predictors = {}, {}

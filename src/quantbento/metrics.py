@@ -62,5 +62,7 @@ def class_indices(labels: Sequence[Any], names: Sequence[str] | None) -> np.ndar
     place = {name: i for i, name in enumerate(names)} | {str(i): i for i in range(len(names))}
     unknown = sorted({str(label) for label in labels} - place.keys())
     if unknown:
-        raise QuantbentoError(f"sample labels {unknown[:5]} are none of the model's: {one_of(names)} (or their indices)")
+        raise QuantbentoError(
+            f"sample labels {unknown[:5]} are none of the model's: {one_of(names)} (or their indices)"
+        )
     return np.asarray([place[str(label)] for label in labels])

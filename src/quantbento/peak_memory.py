@@ -1,6 +1,6 @@
 """Run as a process of its own: load an artifact, answer some inputs, print the peak resident memory.
 
-    echo '{"artifact": "...", "inputs": [...], "threads": 2}' | python -m quantbento.peak_memory
+echo '{"artifact": "...", "inputs": [...], "threads": 2}' | python -m quantbento.peak_memory
 """
 
 from __future__ import annotations

@@ -77,10 +77,21 @@ class _Run:
     """One run over the variants that are not stored yet."""
 
     def __init__(
-        self, planned: plan.Plan, report: Report, workspace: Path, output: Path, keep_failed: bool, progress: Progress
+        self,
+        planned: plan.Plan,
+        report: Report,
+        workspace: Path,
+        output: Path,
+        keep_failed: bool,
+        progress: Progress,
     ) -> None:
         self.plan, self.recipe, self.report = planned, planned.recipe, report
-        self.workspace, self.output, self.keep_failed, self.progress = workspace, output, keep_failed, progress
+        self.workspace, self.output, self.keep_failed, self.progress = (
+            workspace,
+            output,
+            keep_failed,
+            progress,
+        )
         self.threads = self.recipe.benchmark.threads or default_threads()
 
     def make_all(self) -> None:
@@ -112,9 +123,7 @@ class _Run:
             examples = [task.check(item) for item in few]
         return Job(source, task, samples, examples, self.workspace), custom_objects
 
-    def _make(
-        self, variant: Variant, job: Job, contenders: Contenders, custom_objects: dict[str, Any]
-    ) -> VariantRow:
+    def _make(self, variant: Variant, job: Job, contenders: Contenders, custom_objects: dict[str, Any]) -> VariantRow:
         quantizer = registry.quantizer(variant.quantizer)()
         row = VariantRow(variant.name, quantizer.name, quantizer.scheme, variant.options, quantizer.runtime)
         folder = self.workspace / "variants" / variant.name
@@ -171,9 +180,7 @@ class _Run:
             row.peak_memory_bytes = benchmark.peak_memory_bytes(folder, inputs[: settings.items], self.threads)
             predictor.close()
         gates = self.recipe.gates_of(variant)
-        results = judge(
-            gates, row.metrics, contenders.metrics, better, speedup=speed.median, size_ratio=row.size_ratio
-        )
+        results = judge(gates, row.metrics, contenders.metrics, better, speedup=speed.median, size_ratio=row.size_ratio)
         row.gates = [r.report() for r in results]
         row.passed = all(r.passed for r in results)
 

@@ -9,7 +9,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from quantbento import registry
 from quantbento.document import Document, describe_errors
@@ -84,9 +92,7 @@ class Samples(_Strict):
     def _one_source(self) -> Samples:
         given = [k for k in ("path", "dataset", "factory") if getattr(self, k) is not None]
         if len(given) != 1:
-            raise ValueError(
-                f"exactly one of 'path', 'dataset' or 'factory' is needed, not {len(given) or 'none'}"
-            )
+            raise ValueError(f"exactly one of 'path', 'dataset' or 'factory' is needed, not {len(given) or 'none'}")
         return self
 
 
@@ -193,7 +199,10 @@ def _semantic_problems(data: dict[str, Any]) -> list[tuple[tuple[str | int, ...]
         seen.add(name)
         if len(f"{data.get('name')}-{name}") > TAG_LENGTH:
             problems.append(
-                ((*where, "name"), f"'{data.get('name')}-{name}' is longer than the model store's {TAG_LENGTH} characters")
+                (
+                    (*where, "name"),
+                    f"'{data.get('name')}-{name}' is longer than the model store's {TAG_LENGTH} characters",
+                )
             )
         quantizer = _registered(
             problems, "quantizer", registry.QUANTIZERS, variant.get("quantizer"), (*where, "quantizer")
@@ -201,9 +210,7 @@ def _semantic_problems(data: dict[str, Any]) -> list[tuple[tuple[str | int, ...]
         if quantizer:
             problems += _option_problems(quantizer.Options, variant.get("options"), (*where, "options"))
             if is_onnx and not quantizer.takes_onnx:
-                problems.append(
-                    ((*where, "quantizer"), f"{quantizer.name!r} needs a PyTorch model, not an ONNX file")
-                )
+                problems.append(((*where, "quantizer"), f"{quantizer.name!r} needs a PyTorch model, not an ONNX file"))
         if task:
             problems += _metric_problems(task.metrics, variant.get("gates"), (*where, "gates"))
     return problems

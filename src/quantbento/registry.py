@@ -28,9 +28,7 @@ RUNTIMES = {
 def lookup(kind: str, table: dict[str, str], name: str) -> Any:
     """The class `table` has for `name`; an unknown name is an error that says what is allowed."""
     if name not in table:
-        raise QuantbentoError(
-            f"unknown {kind} {name!r}{did_you_mean(name, table)} (allowed: {one_of(table)})"
-        )
+        raise QuantbentoError(f"unknown {kind} {name!r}{did_you_mean(name, table)} (allowed: {one_of(table)})")
     module, _, attribute = table[name].rpartition(".")
     return getattr(importlib.import_module(module), attribute)
 

@@ -29,7 +29,10 @@ def identify(spec: Samples) -> dict[str, Any]:
     """What tells these samples from others, without reading them in."""
     settings = spec.model_dump(exclude={"path", "factory"}, exclude_none=True)
     if spec.path:
-        return settings | {"file": spec.path.name, "sha256": hashlib.sha256(spec.path.read_bytes()).hexdigest()}
+        return settings | {
+            "file": spec.path.name,
+            "sha256": hashlib.sha256(spec.path.read_bytes()).hexdigest(),
+        }
     return settings | (factories.identity(spec.factory) if spec.factory else {})
 
 

@@ -72,8 +72,4 @@ def select(names: Iterable[str], include: Sequence[str], exclude: Sequence[str],
         if pattern != "*" and not any(fnmatchcase(n, pattern) for n in names):
             hint = did_you_mean(pattern, names) or f" (for example {', '.join(names[:3]) or 'there are none'})"
             raise QuantbentoError(f"the pattern {pattern!r} matches no {what}{hint}")
-    return [
-        n
-        for n in names
-        if any(fnmatchcase(n, p) for p in include) and not any(fnmatchcase(n, p) for p in exclude)
-    ]
+    return [n for n in names if any(fnmatchcase(n, p) for p in include) and not any(fnmatchcase(n, p) for p in exclude)]

@@ -130,6 +130,13 @@ def print_models(models: list[StoredModel]) -> None:
             continue
         figures = _figures(row, "")
         table.add_row(
-            model.tag, row.scheme, row.runtime, figures[1], figures[2], figures[4], _gates(row), model.created[:19]
+            model.tag,
+            row.scheme,
+            row.runtime,
+            figures[1],
+            figures[2],
+            figures[4],
+            _gates(row),
+            model.created[:19],
         )
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG).print(table)

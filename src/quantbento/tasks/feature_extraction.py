@@ -114,7 +114,9 @@ def _sentence_transformers(folder: Path) -> dict[str, Any]:
 
 def _pooling(path: Path) -> Pooling:
     config = read_json(path)
-    modes = {k.removeprefix("pooling_mode_") for k, on in config.items() if on is True and k.startswith("pooling_mode_")}
+    modes = {
+        k.removeprefix("pooling_mode_") for k, on in config.items() if on is True and k.startswith("pooling_mode_")
+    }
     if isinstance(config.get("pooling_mode"), str):
         modes = {config["pooling_mode"]}
     if modes <= {"mean", "mean_tokens"} and modes:

@@ -113,7 +113,12 @@ class TensorTask(Task):
         inputs = {name: _array_schema(shape) for name, shape in self.shapes.items()}
         if len(inputs) == 1:
             return next(iter(inputs.values()))
-        return {"type": "object", "properties": inputs, "required": list(inputs), "additionalProperties": False}
+        return {
+            "type": "object",
+            "properties": inputs,
+            "required": list(inputs),
+            "additionalProperties": False,
+        }
 
 
 def _array_schema(shape: list[int]) -> dict[str, Any]:

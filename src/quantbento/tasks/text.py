@@ -68,7 +68,12 @@ class TextInputs:
 
     def save(self, folder: Path) -> dict[str, Any]:
         (folder / "tokenizer.json").write_text(self._json, encoding="utf-8")
-        return {"names": self.names, "pad_id": self.pad_id, "max_length": self.max_length, "prompt": self.prompt}
+        return {
+            "names": self.names,
+            "pad_id": self.pad_id,
+            "max_length": self.max_length,
+            "prompt": self.prompt,
+        }
 
     def encode(self, text: str) -> dict[str, list[int]]:
         e = self._tokenizer.encode(self.prompt + text)
@@ -148,9 +153,7 @@ def _max_length(source: SourceModel, options: TextOptions, tokenizer: Any) -> in
     ]
     limit = next((c for c in candidates if c), None)
     if limit is None:
-        raise QuantbentoError(
-            f"{source.folder} does not say how long a text may be; set max_length under task_options"
-        )
+        raise QuantbentoError(f"{source.folder} does not say how long a text may be; set max_length under task_options")
     positions = config.get("max_position_embeddings")
     if positions and limit > positions:
         raise QuantbentoError(f"max_length {limit} is more than the model's {positions} positions")

@@ -45,10 +45,14 @@ class TextClassification(TextTask):
         labels = [config.id2label[i] for i in range(config.num_labels)]
         if options.labels:
             if len(options.labels) != len(labels):
-                raise QuantbentoError(f"task_options.labels has {len(options.labels)} names; the model has {len(labels)}")
+                raise QuantbentoError(
+                    f"task_options.labels has {len(options.labels)} names; the model has {len(labels)}"
+                )
             labels = options.labels
         if len(labels) < 2:
-            raise QuantbentoError(f"{source.folder} is a regression model (one label); text-classification needs two or more")
+            raise QuantbentoError(
+                f"{source.folder} is a regression model (one label); text-classification needs two or more"
+            )
         problem = read_json(source.folder / "config.json").get("problem_type")
         task = cls(text, labels, problem == "multi_label_classification")
         if samples.labels is not None:
