@@ -3,7 +3,7 @@
     artifact.json        {schema_version, task, task_config, runtime, runtime_config}
     model.onnx | .pkl    written by the quantizer
     tokenizer.json ...   written by the task
-    custom_objects.pkl   Python objects of the user's, where there are any
+    objects.pkl          Python objects of the user's, where there are any
 
 Loading unpickles: only load a folder you made, or one the store has verified.
 """
@@ -21,7 +21,7 @@ from quantbento.predictor import Predictor, default_threads
 from quantbento.tasks.base import Task
 
 DESCRIPTION = "artifact.json"
-CUSTOM_OBJECTS = "custom_objects.pkl"
+CUSTOM_OBJECTS = "objects.pkl"  # not BentoML's custom_objects.pkl, which it would unpickle and write anew
 SCHEMA_VERSION = 1
 
 

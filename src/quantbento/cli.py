@@ -65,7 +65,9 @@ def _run(arguments: argparse.Namespace) -> int:
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
     run: Callable[[argparse.Namespace], int] = arguments.run
     try:
-        return run(arguments)
+        code = run(arguments)
+        sys.stdout.flush()  # here, where a closed pipe is caught
+        return code
     except QuantbentoError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

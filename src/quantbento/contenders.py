@@ -24,6 +24,7 @@ from quantbento.tasks.base import Arrays
 
 # Exported and original differ by float rounding only: 90 dB and more for sound exports, below 20 for broken ones.
 SOUND_EXPORT_DB = 40.0
+BF16 = "torch-bf16"
 
 
 @dataclass
@@ -73,7 +74,16 @@ def prepare(
     first = next(iter(predictors))
     with progress.stage("evaluate full precision"):
         rows = baseline_rows(predictors[first], job.samples)
-        metrics = {name: evaluate(p, rows, job.samples) for name, p in predictors.items()}
+        metrics = {}
+        for name in list(predictors):
+            try:
+                metrics[name] = evaluate(predictors[name], rows, job.samples)
+            except QuantbentoError as error:
+                if name != BF16:
+                    raise
+                progress.say(f"{name}: left out: {error}")  # nobody asked for it, and not every model can
+                predictors.pop(name).close()
+                folders.pop(name)
         _check_exports(predictors, rows, job)
     with progress.stage("measure full precision") as advance:
         timings = benchmark.measure(predictors, job.samples.inputs, settings, advance)
@@ -104,7 +114,7 @@ def _writers(job: Job, runtimes: set[str]) -> Iterator[tuple[str, Write]]:
         yield "onnx-fp32", lambda folder: _copy_onnx(job, folder)
         return
     yield "torch-fp32", lambda folder: _save_torch(job, folder, None)
-    yield "torch-bf16", lambda folder: _save_torch(job, folder, "bfloat16")
+    yield BF16, lambda folder: _save_torch(job, folder, "bfloat16")
     if "onnx" in runtimes:
         yield "onnx-fp32", lambda folder: _copy_onnx(job, folder)
 
@@ -123,12 +133,18 @@ def _save_torch(job: Job, folder: Path, dtype: str | None) -> tuple[str, dict[st
 
 
 def _copy_onnx(job: Job, folder: Path) -> tuple[str, dict[str, Any]]:
+    import onnx
+    from onnx.external_data_helper import uses_external_data
+
     from quantbento.onnx_export import fp32_onnx
     from quantbento.runtimes.onnx import MODEL
 
     model = fp32_onnx(job)
-    for path in model.parent.glob(model.name + "*"):
-        shutil.copyfile(path, folder / path.name.replace(model.name, MODEL))
+    if any(uses_external_data(t) for t in onnx.load(model, load_external_data=False).graph.initializer):
+        # The graph names the file beside it: under another name, it would not be found.
+        onnx.save(onnx.load(model), folder / MODEL, save_as_external_data=True, location=f"{MODEL}.data")
+    else:
+        shutil.copyfile(model, folder / MODEL)
     return "onnx", {}
 
 

@@ -26,7 +26,7 @@ class Document:
         """Reads a file, or takes a mapping as it is.
 
         Raises:
-            RecipeError: the file is missing, is not YAML, is no mapping, or has a key twice.
+            RecipeError: the file is missing, is not YAML, or is no mapping.
         """
         if isinstance(source, dict):
             return cls(source, "the recipe", Path.cwd())
@@ -40,20 +40,20 @@ class Document:
         try:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
             data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
             mark = getattr(error, "problem_mark", None)
             line = f"line {mark.line + 1}: " if mark else ""
             what = getattr(error, "problem", None) or str(error)
             raise RecipeError([f"{line}not valid YAML: {what}"], str(source)) from None
         if not isinstance(data, dict):
             raise RecipeError([f"must be a mapping of keys to values, not {type(data).__name__}"], str(source))
-        if twice := [f"line {line}: the key {key!r} is there twice" for key, line in _twice(root)]:
-            raise RecipeError(twice, str(source))
         return cls(data, str(source), path.resolve().parent, root)
 
     def lines(self, problems: list[tuple[Loc, str]]) -> list[str]:
-        """Problems as text, in the order of the file: `line 7: variants[0].quantizer: ...`."""
+        """Problems as text, in the order of the file: `line 7: variants[0].quantizer: ...`. Repeated keys,
+        which the data does not show any more, are among them."""
         located = [(self._line(loc), dotted(loc), message) for loc, message in problems]
+        located += [(line, "", f"the key {key!r} is there twice") for key, line in _twice(self._root)]
         located.sort(key=lambda p: p[0] or 0)
         return [": ".join(filter(None, (line and f"line {line}", where, text))) for line, where, text in located]
 
@@ -64,7 +64,7 @@ class Document:
             return None
         for part in loc:
             if isinstance(node, yaml.MappingNode):
-                for key, value in node.value:
+                for key, value in reversed(node.value):  # of a key that is there twice, YAML keeps the last
                     if key.value == str(part):
                         node, line = value, key.start_mark.line + 1
                         break

@@ -34,6 +34,12 @@ class InvalidInput(QuantbentoError, ValueError):
         super().__init__(message if index is None else f"item {index}: {message}")
 
 
+def summary(error: BaseException) -> str:
+    """Another library's error in one line without a full stop; some say nothing but their type."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
+
+
 def did_you_mean(value: str, allowed: Iterable[str]) -> str:
     """`"; did you mean 'x'?"` for the nearest allowed value, or an empty string."""
     near = difflib.get_close_matches(value, list(allowed), n=1, cutoff=0.6)
@@ -42,5 +48,5 @@ def did_you_mean(value: str, allowed: Iterable[str]) -> str:
 
 def one_of(values: Iterable[str]) -> str:
     """`"'a', 'b' or 'c'"`, for a message that says what is allowed."""
-    quoted = [repr(v) for v in values]
+    quoted = [repr(v) for v in values] or ["nothing"]
     return quoted[0] if len(quoted) == 1 else ", ".join(quoted[:-1]) + " or " + quoted[-1]

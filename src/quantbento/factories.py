@@ -59,6 +59,8 @@ def identity(reference: str) -> dict[str, str]:
             spec = importlib.util.find_spec(module_name)
         except (ModuleNotFoundError, ValueError):
             spec = None
+        except Exception as error:  # a package is imported to look inside it
+            raise QuantbentoError(f"{reference!r}: importing {module_name} failed: {error!r}") from error
     if spec is None or not spec.origin:
         raise QuantbentoError(
             f"{reference!r}: no module named {module_name!r}; run from the folder that holds it, or install it"

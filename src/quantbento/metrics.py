@@ -59,7 +59,8 @@ def class_indices(labels: Sequence[Any], names: Sequence[str] | None) -> np.ndar
             return np.asarray([int(label) for label in labels])
         except (TypeError, ValueError):
             raise QuantbentoError("labels are names; list the model's under task_options.labels") from None
-    place = {name: i for i, name in enumerate(names)} | {str(i): i for i in range(len(names))}
+    # Names come first: where the classes are called "1" to "5", a label of 1 is the first class.
+    place = {str(i): i for i in range(len(names))} | {name: i for i, name in enumerate(names)}
     unknown = sorted({str(label) for label in labels} - place.keys())
     if unknown:
         raise QuantbentoError(

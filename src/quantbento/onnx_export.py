@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from quantbento.errors import QuantbentoError
+from quantbento.errors import QuantbentoError, summary
 from quantbento.quantizers.base import Job
 from quantbento.runtimes.onnx import MODEL
 
@@ -56,9 +56,7 @@ def _export(job: Job, path: Path) -> None:
             size = sum(p.numel() * p.element_size() for p in module.parameters())
             program.save(str(path), external_data=size > LARGEST_IN_ONE_FILE)
     except Exception as error:
-        raise QuantbentoError(
-            f"the model could not be exported to ONNX: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
-        ) from error
+        raise QuantbentoError(f"the model could not be exported to ONNX: {summary(error)}") from error
 
 
 def _positional(module: Any, names: list[str], outputs: list[str]) -> Any:

@@ -170,8 +170,9 @@ def load_recipe(source: str | Path | dict[str, Any] | Recipe) -> Recipe:
     except ValidationError as error:
         problems += describe_errors(error, Recipe)
     problems += _semantic_problems(document.data)
-    if problems or recipe is None:
-        raise RecipeError(document.lines(problems), document.name)
+    lines = document.lines(problems)
+    if lines or recipe is None:
+        raise RecipeError(lines, document.name)
     return recipe
 
 
@@ -194,7 +195,7 @@ def _semantic_problems(data: dict[str, Any]) -> list[tuple[tuple[str | int, ...]
             continue
         where = ("variants", i)
         name = str(variant.get("name"))
-        if name in seen:
+        if name in seen and "name" in variant:
             problems.append(((*where, "name"), f"{name!r} names two variants; each needs its own"))
         seen.add(name)
         if len(f"{data.get('name')}-{name}") > TAG_LENGTH:
@@ -228,7 +229,7 @@ def _registered(problems: list, kind: str, table: dict[str, str], name: Any, whe
 
 def _option_problems(options: type[BaseModel], given: Any, where: tuple) -> list[tuple[tuple, str]]:
     try:
-        options.model_validate({} if given is None else given)
+        options.model_validate(given if isinstance(given, dict) else {})
     except ValidationError as error:
         return [((*where, *loc), message) for loc, message in describe_errors(error, options)]
     return []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from quantbento import factories
-from quantbento.errors import QuantbentoError, did_you_mean, one_of
+from quantbento.errors import QuantbentoError, did_you_mean, one_of, summary
 from quantbento.recipe import Samples
 
 
@@ -65,16 +67,16 @@ def _from_file(path: Path, spec: Samples) -> SampleSet:
     if path.suffix == ".npz":
         return _from_arrays(path, spec.label)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise QuantbentoError(f"{path} is not UTF-8 text: {error}") from None
     if path.suffix == ".txt":
-        return SampleSet([line.strip() for line in text.splitlines() if line.strip()])
+        return SampleSet([line.strip() for line in text.split("\n") if line.strip()])
     if path.suffix == ".csv":
-        return _from_rows(list(csv.DictReader(text.splitlines())), spec, str(path))
+        return _from_rows(list(csv.DictReader(io.StringIO(text, newline=""))), spec, str(path))
     if path.suffix == ".jsonl":
         rows = []
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 try:
                     rows.append(json.loads(line))
@@ -87,14 +89,24 @@ def _from_file(path: Path, spec: Samples) -> SampleSet:
 def _from_rows(rows: Sequence[dict[str, Any]], spec: Samples, where: str) -> SampleSet:
     if not rows:
         return SampleSet([])
-    columns = list(rows[0])
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise QuantbentoError(f"{where}: row {number} is no mapping of columns to values")
+    columns = [str(column) for column in rows[0]]
     if spec.text not in columns:
         raise QuantbentoError(
             f"{where} has no column {spec.text!r}{did_you_mean(spec.text, columns)} (it has {one_of(columns)}); "
             "name it with evaluation.text"
         )
-    labels = [row[spec.label] for row in rows] if spec.label in columns else None
-    return SampleSet([row[spec.text] for row in rows], labels)
+    labels = _column(rows, spec.label, where) if spec.label in columns else None
+    return SampleSet(_column(rows, spec.text, where), labels)
+
+
+def _column(rows: Sequence[dict[str, Any]], name: str, where: str) -> list[Any]:
+    for number, row in enumerate(rows, 1):
+        if row.get(name) is None:
+            raise QuantbentoError(f"{where}: row {number} has no {name!r}")
+    return [row[name] for row in rows]
 
 
 def _from_dataset(spec: Samples) -> SampleSet:
@@ -104,7 +116,7 @@ def _from_dataset(spec: Samples) -> SampleSet:
         rows = datasets.load_dataset(spec.dataset, spec.config, split=spec.split)
     except Exception as error:  # many kinds, from the network to a misspelt split
         raise QuantbentoError(
-            f"dataset {spec.dataset!r} could not be loaded: {type(error).__name__}: {str(error).splitlines()[0]}. "
+            f"dataset {spec.dataset!r} could not be loaded: {summary(error)}. "
             "Without network, use `path:` with a local .jsonl file"
         ) from error
     return _from_rows(rows.to_list(), spec, f"dataset {spec.dataset!r}")
@@ -114,7 +126,7 @@ def _from_arrays(path: Path, label: str) -> SampleSet:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             by_name = dict(arrays)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:  # TypeError: a renamed .npy
         raise QuantbentoError(f"{path} cannot be read as .npz: {error}") from None
     labels = by_name.pop(label, None)
     return _from_columns(by_name, None if labels is None else labels.tolist(), str(path))
@@ -131,7 +143,10 @@ def _from_factory(reference: str) -> SampleSet:
 
 def _from_columns(columns: dict[str, Any], labels: list[Any] | None, where: str) -> SampleSet:
     """Arrays by input name, batch first, as one mapping a sample."""
-    sizes = {name: len(values) for name, values in columns.items()}
+    try:
+        sizes = {name: len(values) for name, values in columns.items()}
+    except TypeError:
+        raise QuantbentoError(f"{where}: every array must hold one value for each sample, batch first") from None
     if len(set(sizes.values())) != 1:
         raise QuantbentoError(f"{where}: arrays of one set must be equally long, not {sizes}")
     inputs = [{name: values[i] for name, values in columns.items()} for i in range(next(iter(sizes.values())))]

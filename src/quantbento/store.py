@@ -12,7 +12,6 @@ import errno
 import os
 import re
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,7 +73,7 @@ def find(tag: str) -> StoredModel:
     """
     name, _, version = str(tag).lower().partition(":")
     folder = models_folder() / name
-    versions = _versions(folder) if name else []
+    versions = _versions(folder) if folder in models_folder().iterdir() else []  # `..` is no model
     if not versions:
         names = sorted({m.tag.partition(":")[0] for m in models()})
         known = f" (stored: {', '.join(names[:8])}{' ...' * (len(names) > 8)})" if names else " (the store is empty)"
@@ -159,7 +158,7 @@ def delete(tag: str) -> str:
         model.path.rename(staging / "deleted")
         rest = _versions(folder)
         if rest:
-            _write_latest(folder, max(rest, key=lambda v: _created(folder / v)))
+            _write_latest(folder, max(rest, key=lambda v: _created(folder / v)), staging)
         else:
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -180,13 +179,13 @@ def _publish(staged: Path, final: Path) -> None:
     final.parent.mkdir(exist_ok=True)
     (final.parent / "latest").unlink(missing_ok=True)
     staged.rename(final)
-    _write_latest(final.parent, final.name)
+    _write_latest(final.parent, final.name, staged.parent)
 
 
-def _write_latest(folder: Path, version: str) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=_own_folder(), delete=False) as file:
-        file.write(version)
-    Path(file.name).replace(folder / "latest")
+def _write_latest(folder: Path, version: str, staging: Path) -> None:
+    staged = staging / "latest"
+    staged.write_text(version)
+    staged.replace(folder / "latest")
 
 
 def _versions(folder: Path) -> list[str]:
@@ -211,7 +210,9 @@ def _staging() -> Iterator[Path]:
         _remove_if_dead(left)
     folder = root / f"staging-{uuid.uuid4().hex}"
     lock = FileLock(f"{folder}.lock")
-    with lock.acquire(timeout=0):  # before the folder is there, so that nobody takes it for a dead one's
+    # Before the folder is there, so that nobody takes it for a dead one's. Another save may hold the lock for a moment
+    # to see whether it can.
+    with lock.acquire(timeout=LOCK_SECONDS):
         folder.mkdir()
         try:
             yield folder

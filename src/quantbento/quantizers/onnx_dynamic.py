@@ -67,6 +67,10 @@ class OnnxDynamic(Quantizer):
                 f"(it has {', '.join(sorted({n.op_type for n in model.graph.node}))})"
             )
         nodes = select(candidates, options.include_nodes, options.exclude_nodes, "node")
+        if not nodes:  # ONNX Runtime takes an empty list for all of them
+            raise QuantbentoError(
+                f"onnx-dynamic would quantize nothing: the patterns leave none of the {len(candidates)} nodes"
+            )
         root = logging.getLogger()
         level = root.level
         root.setLevel(logging.ERROR)  # it logs advice on preprocessing that does not apply to dynamic quantization
@@ -94,6 +98,7 @@ def _prepared(model: Any) -> Any:
     Gemm in silence), every node with a name of its own, and no stale shapes of transposed weights."""
     from onnxruntime.quantization.onnx_model import ONNXModel
 
+    _transpose_gemm_weights(model.graph)
     wrapped = ONNXModel(model)
     wrapped.replace_gemm_with_matmul()
     model = wrapped.model
@@ -104,6 +109,23 @@ def _prepared(model: Any) -> Any:
         names[base] += 1
         node.name = base if names[base] == 1 and node.name else f"{base}_{names[base]}"
     return model
+
+
+def _transpose_gemm_weights(graph: Any) -> None:
+    """`replace_gemm_with_matmul` transposes a weight in place, once for each Gemm that uses it: so do it here."""
+    from onnx import numpy_helper
+
+    weights = {i.name: i for i in graph.initializer}
+    for node in graph.node:
+        transposed = next((a for a in node.attribute if a.name == "transB" and a.i), None)
+        if node.op_type == "Gemm" and transposed and node.input[1] in weights:
+            old, new = node.input[1], f"{node.input[1]}_transposed"
+            if new not in weights:
+                weights[new] = numpy_helper.from_array(numpy_helper.to_array(weights[old]).T.copy(), new)
+                graph.initializer.append(weights[new])
+            node.input[1], transposed.i = new, 0
+            if not any(old in n.input for n in graph.node):
+                graph.initializer.remove(weights[old])
 
 
 def _count(before: Any, after: Any) -> Quantized:

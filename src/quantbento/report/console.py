@@ -13,7 +13,7 @@ from quantbento.recipe import Recipe
 from quantbento.report.rows import ReferenceRow, Report, VariantRow
 from quantbento.store import StoredModel
 
-WIDTH_OF_A_LOG = 160
+WIDTH_OF_A_LOG = 400  # more than any table needs: no line of a log is folded
 
 
 def print_report(report: Report) -> None:
@@ -31,7 +31,7 @@ def print_report(report: Report) -> None:
         ("gates", "left"),
         ("tag", "left"),
     ):
-        table.add_column(name, justify=justify, overflow="fold", no_wrap=name != "tag")  # type: ignore[arg-type]
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for row in filter(None, [report.baseline, *report.references]):
         table.add_row(*_figures(row, fidelity), "", "")
     table.add_section()
@@ -121,7 +121,7 @@ def print_models(models: list[StoredModel]) -> None:
     """A line a stored model: tag, size, and what its manifest says of it."""
     table = Table(pad_edge=False)
     for name in ("tag", "scheme", "runtime", "size", "ratio", "speedup", "gates", "created"):
-        table.add_column(name, no_wrap=True, overflow="fold")
+        table.add_column(name, overflow="fold")
     for model in models:
         try:
             row = VariantRow(**model.manifest["variant"])

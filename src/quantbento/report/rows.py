@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from quantbento.errors import QuantbentoError
+
 SCHEMA_VERSION = 1
 
 
@@ -84,12 +86,22 @@ class Report:
         }
 
     def write(self, folder: Path) -> Path:
-        """Writes `<folder>/<recipe>/report.json`; a reader never sees half of it."""
+        """Writes `<folder>/<recipe>/report.json`; a reader never sees half of it.
+
+        Raises:
+            QuantbentoError: the folder cannot be written to.
+        """
         path = folder / self.recipe / "report.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
         staged = path.with_suffix(".json.tmp")
-        staged.write_text(json.dumps(_finite(self.as_json()), indent=2) + "\n", encoding="utf-8")
-        staged.replace(path)
+        text = json.dumps(_finite(self.as_json()), indent=2) + "\n"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staged.write_text(text, encoding="utf-8")
+            staged.replace(path)
+        except OSError as error:
+            raise QuantbentoError(
+                f"{path} could not be written: {error.strerror}; name another folder with --output"
+            ) from error
         self.path = path
         return path
 

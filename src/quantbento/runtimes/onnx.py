@@ -8,12 +8,14 @@ share. A busy-waiting thread pool would take the cores from the web server, so i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import onnxruntime as ort
 
 from quantbento.runtimes.base import Runtime
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 MODEL = "model.onnx"
 
@@ -27,6 +29,8 @@ class OnnxRuntime(Runtime):
 
     @classmethod
     def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
+        import onnxruntime as ort
+
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1 if concurrent else threads
         options.inter_op_num_threads = 1

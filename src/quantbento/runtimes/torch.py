@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from quantbento.errors import QuantbentoError
 from quantbento.runtimes.base import Runtime
 
 MODEL = "model.pkl"
@@ -65,6 +66,9 @@ def named_outputs(result: Any) -> dict[str, torch.Tensor]:
         return {"output": result}
     if isinstance(result, Mapping):
         return {str(k): v for k, v in result.items() if isinstance(v, torch.Tensor)}
-    if isinstance(result, tuple | list):
+    if isinstance(result, tuple | list) and all(isinstance(v, torch.Tensor) for v in result):
         return {f"output_{i}": v for i, v in enumerate(result)}
-    raise TypeError(f"a model must give a tensor, a tuple or a mapping of tensors, not {type(result).__name__}")
+    members = f" of {', '.join(type(v).__name__ for v in result)}" if isinstance(result, tuple | list) else ""
+    raise QuantbentoError(
+        f"a model must give a tensor, a tuple or a mapping of tensors, not a {type(result).__name__}{members}"
+    )

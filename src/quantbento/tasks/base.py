@@ -93,5 +93,9 @@ class Task(ABC):
         """The metrics of a variant's rows; of the baseline's own when both are the same."""
 
     @abstractmethod
+    def example(self) -> Any:
+        """A checked item, for a warm-up."""
+
+    @abstractmethod
     def item_schema(self) -> dict[str, Any]:
         """JSON schema of one item, for OpenAPI."""

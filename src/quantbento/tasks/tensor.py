@@ -109,6 +109,9 @@ class TensorTask(Task):
             metrics |= classification_metrics(baseline[scores], variant[scores], indices)
         return metrics
 
+    def example(self) -> Arrays:
+        return {name: np.zeros(shape, dtype=np.float32) for name, shape in self.shapes.items()}
+
     def item_schema(self) -> dict[str, Any]:
         inputs = {name: _array_schema(shape) for name, shape in self.shapes.items()}
         if len(inputs) == 1:

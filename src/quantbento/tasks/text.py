@@ -120,6 +120,9 @@ class TextTask(Task):
     def collate(self, encoded: Sequence[dict[str, list[int]]]) -> Arrays:
         return self.text.collate(encoded)
 
+    def example(self) -> str:
+        return "A sentence of ordinary length, to warm up with."
+
     def item_schema(self) -> dict[str, Any]:
         return {"type": "string", "minLength": 1}
 

@@ -1,0 +1,81 @@
+"""A server process under test: started on a free port of 127.0.0.1, waited for, measured, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+
+@dataclass
+class Server:
+    url: str
+    process: subprocess.Popen
+
+    def cpu_seconds(self) -> float:
+        """CPU time so far of the process and its children, user and system."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            root = psutil.Process(self.process.pid)
+            times = [p.cpu_times() for p in [root, *root.children(recursive=True)]]
+            return sum(t.user + t.system for t in times)
+        return 0.0
+
+    def metrics(self) -> str:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as response:
+            return response.read().decode()
+
+
+@contextlib.contextmanager
+def serve(command: list[str], environment: dict[str, str], log: Path, ready_seconds: float = 90) -> Iterator[Server]:
+    """Runs `command` with `{port}` filled in, until the block ends.
+
+    Raises:
+        RuntimeError: it ended or was not ready in time; the log's last lines are in the message.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    filled = [part.format(port=port) for part in command]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            filled, env={**os.environ, **environment}, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    server = Server(f"http://127.0.0.1:{port}", process)
+    try:
+        _wait(server, log, ready_seconds)
+        yield server
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def bento(service: str = "service:Embedding") -> list[str]:
+    return [sys.executable, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", "{port}"]
+
+
+def _wait(server: Server, log: Path, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.process.poll() is None:
+        with (
+            contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
+            urllib.request.urlopen(f"{server.url}/readyz", timeout=2),
+        ):
+            return
+        time.sleep(0.2)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+    raise RuntimeError(f"the server was not ready within {seconds:.0f} s:\n{tail}")

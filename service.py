@@ -1,0 +1,114 @@
+"""BentoML services, one model each: `bentoml serve` (Embedding), `bentoml serve service:TensorModel`.
+
+    bentoml serve --arg model=minilm-l6-v2-torch-int8
+    QUANTBENTO_MODEL=digits-onnx-int8 bentoml serve service:TensorModel
+
+Every setting is in quantbento.serving.settings.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+# A fresh clone works before `pip install`; inside a Bento this folder is not there.
+if (_source := Path(__file__).parent / "src").is_dir():
+    sys.path.insert(0, str(_source))
+
+import bentoml  # noqa: E402
+from pydantic import BeforeValidator  # noqa: E402
+
+from quantbento.serving.answers import answers_of  # noqa: E402
+from quantbento.serving.errors import RequestGuard  # noqa: E402
+from quantbento.serving.logs import without_clients_mistakes  # noqa: E402
+from quantbento.serving.model import ServedModel, items  # noqa: E402
+from quantbento.serving.openai import embeddings_response, one_or_many  # noqa: E402
+from quantbento.serving.settings import ServiceSettings  # noqa: E402
+
+without_clients_mistakes()
+settings = bentoml.use_arguments(ServiceSettings)
+embedder = ServedModel(settings, "minilm-l6-v2-onnx-int8", "feature-extraction")
+classifier = ServedModel(settings, "sst2-onnx-int8", "text-classification")
+tensor_model = ServedModel(settings, "two-moons-onnx-int8", "tensor")
+VECTOR = {"type": "array", "items": {"type": "number"}}
+LABEL = {"type": "object", "properties": {"label": {"type": "string"}, "score": {"type": "number"}}}
+
+
+@bentoml.service(**settings.service_config())
+class Embedding:
+    """Texts to embeddings."""
+
+    @bentoml.on_deployment
+    @staticmethod
+    def preflight() -> None:
+        embedder.preflight()
+
+    def __init__(self) -> None:
+        self.model = embedder.load()
+
+    @bentoml.api(**settings.batching())
+    def encode(self, texts: items(embedder)) -> answers_of(VECTOR):  # type: ignore[valid-type]
+        """One embedding a text, in order."""
+        return self.model.answers(texts)
+
+    @bentoml.api(route="/v1/embeddings")
+    async def embeddings(
+        self,
+        input: Annotated[items(embedder, pass_on=True), BeforeValidator(one_or_many)],  # type: ignore[valid-type]
+        model: str = "",
+        encoding_format: Literal["float", "base64"] = "float",
+        user: str | None = None,
+    ) -> dict[str, Any]:
+        """OpenAI's embeddings endpoint; `model` is echoed, one is served."""
+        vectors = await self.to_async.encode(input)
+        return embeddings_response(vectors, encoding_format, model or embedder.tag, self.model.count_tokens(input))
+
+    def __is_ready__(self) -> bool:
+        return self.model.ready
+
+
+@bentoml.service(**settings.service_config())
+class TextClassification:
+    """Texts to labels."""
+
+    @bentoml.on_deployment
+    @staticmethod
+    def preflight() -> None:
+        classifier.preflight()
+
+    def __init__(self) -> None:
+        self.model = classifier.load()
+
+    @bentoml.api(**settings.batching())
+    def classify(self, texts: items(classifier)) -> answers_of(LABEL):  # type: ignore[valid-type]
+        """The most probable label of each text and its probability, in order."""
+        return self.model.answers(texts)
+
+    def __is_ready__(self) -> bool:
+        return self.model.ready
+
+
+@bentoml.service(**settings.service_config())
+class TensorModel:
+    """Arrays to arrays: any PyTorch module or ONNX graph."""
+
+    @bentoml.on_deployment
+    @staticmethod
+    def preflight() -> None:
+        tensor_model.preflight()
+
+    def __init__(self) -> None:
+        self.model = tensor_model.load()
+
+    @bentoml.api(**settings.batching())
+    def predict(self, inputs: items(tensor_model)) -> answers_of({}):  # type: ignore[valid-type]
+        """The model's outputs for each input, in order."""
+        return self.model.answers(inputs)
+
+    def __is_ready__(self) -> bool:
+        return self.model.ready
+
+
+for _service in (Embedding, TextClassification, TensorModel):
+    _service.add_asgi_middleware(RequestGuard, max_body_bytes=settings.max_body_bytes)

@@ -1,0 +1,1 @@
+"""What the services share: settings, the served model, request limits. Knows nothing of recipes or quantizers."""

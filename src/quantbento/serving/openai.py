@@ -1,0 +1,33 @@
+"""OpenAI's shape of an embeddings request and response."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def one_or_many(value: Any) -> Any:
+    """A lone text as a list of one: clients may send either."""
+    return [value] if isinstance(value, str) else value
+
+
+def embeddings_response(vectors: Sequence[Any], encoding_format: str, model: str, tokens: int) -> dict[str, Any]:
+    """The body of `POST /v1/embeddings`; `base64` is what the official clients ask for (little-endian float32)."""
+    return {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": i, "embedding": _encoded(vector, encoding_format)}
+            for i, vector in enumerate(vectors)
+        ],
+        "model": model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+
+
+def _encoded(vector: Any, encoding_format: str) -> list[float] | str:
+    if encoding_format == "float":
+        return list(vector)
+    return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode()

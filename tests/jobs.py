@@ -1,0 +1,72 @@
+"""What several tests start from: jobs for tiny models, and predictors read back from an artifact folder."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantbento import artifact, registry
+from quantbento.predictor import Predictor
+from quantbento.quantizers.base import Job, Quantized
+from quantbento.recipe import ModelSpec
+from quantbento.samples import SampleSet
+from quantbento.source import SourceModel, load_source
+
+
+def job_of(model: Any, inputs: list[Any], workspace: Path) -> Job:
+    """A job of the tensor task for a PyTorch module or the path of an ONNX file."""
+    source = SourceModel(onnx=model) if isinstance(model, Path) else SourceModel(module=model.eval())
+    return _job(source, "tensor", inputs, workspace)
+
+
+def text_job(folder: Path, task: str, texts: list[str], workspace: Path) -> Job:
+    """A job of a text task for a folder in hub format."""
+    return _job(load_source(ModelSpec(path=folder), task), task, texts, workspace)
+
+
+def _job(source: SourceModel, task_name: str, inputs: list[Any], workspace: Path) -> Job:
+    kind, samples = registry.task(task_name), SampleSet(inputs)
+    task = kind.create(source, kind.Options(), samples)
+    return Job(source, task, samples, [task.check(item) for item in inputs[:4]], workspace)
+
+
+def quantized(job: Job, quantizer: str, folder: Path, **options: Any) -> tuple[Quantized, Predictor]:
+    """What the quantizer says it did, and what it wrote, read back."""
+    method = registry.quantizer(quantizer)()
+    folder.mkdir(parents=True, exist_ok=True)
+    done = method.quantize(job, method.Options(**options), folder)
+    artifact.write(folder, job.task, method.runtime, done.runtime_config, {})
+    return done, artifact.load(folder, threads=1)
+
+
+def numbers(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def onnx_file(
+    path: Path, nodes: list[tuple], inputs: dict[str, list], outputs: dict[str, list], weights: dict[str, np.ndarray]
+) -> Path:
+    """Writes a graph; `nodes` are (operator, inputs, outputs), a shape's first entry "batch" is dynamic."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    graph = helper.make_graph(
+        [helper.make_node(operator, given, made, name=f"{operator}_{made[0]}") for operator, given, made in nodes],
+        "graph",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in inputs.items()],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in outputs.items()],
+        [numpy_helper.from_array(w, name) for name, w in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
+    return path
+
+
+def run_elsewhere(code: str, cwd: Path, *arguments: str) -> str:
+    """What a new Python process prints, started in `cwd`."""
+    child = subprocess.run([sys.executable, "-c", code, *arguments], cwd=cwd, capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr
+    return child.stdout
