@@ -64,7 +64,7 @@ def test_a_missing_module_says_where_it_was_looked_for(project):
     for find in (factories.resolve, factories.identity):
         with pytest.raises(QuantbentoError, match=r"no module named 'not_there'; run from the folder that holds it"):
             find("not_there:model")
-    with pytest.raises(QuantbentoError, match="no module named 'not_there.deeper'"):
+    with pytest.raises(QuantbentoError, match=r"no module named 'not_there\.deeper'"):
         factories.identity("not_there.deeper:model")
 
 

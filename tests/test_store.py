@@ -21,19 +21,14 @@ LABELS = {"recipe": "demo", "scheme": "int8-dynamic"}
 
 
 def write_artifact(folder: Path, scale: float = 1.0, custom_objects: dict[str, Any] | None = None) -> Path:
-    """An artifact of the tensor task that doubles, triples, ... three numbers; made without torch."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
+    """An artifact of the tensor task that gives three numbers times `scale`; made without torch."""
     from quantbento.tasks.tensor import TensorTask
+    from tests.jobs import onnx_file
 
-    weights = numpy_helper.from_array(np.eye(3, dtype=np.float32) * np.float32(scale), "w")
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 3]) for name in "xy")
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "tiny", [x], [y], [weights])
     folder.mkdir(parents=True)
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), folder / "model.onnx"
-    )
+    weights = np.eye(3, dtype=np.float32) * np.float32(scale)
+    nodes = [("MatMul", ["x", "w"], ["y"])]
+    onnx_file(folder / "model.onnx", nodes, {"x": ["batch", 3]}, {"y": ["batch", 3]}, {"w": weights})
     artifact.write(folder, TensorTask({"x": [3]}, ["y"], None), "onnx", {}, custom_objects or {})
     return folder
 

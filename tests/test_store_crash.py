@@ -15,8 +15,10 @@ from typing import NamedTuple
 
 import bentoml
 import pytest
+from filelock import FileLock
 
 from quantbento import store
+from quantbento.errors import StoreError
 from tests.test_store import answer, tree, write_artifact
 
 # Children are forked from a clean process that has imported these; each import would take seconds.
@@ -204,6 +206,16 @@ def test_a_save_that_is_interrupted_leaves_the_store_whole(where, events, artifa
     assert staging(bento_home) == []
 
 
+def test_a_first_save_that_is_killed_leaves_an_empty_store(events, artifacts, bento_home):
+    outcome = Child(bento_home, artifacts[0]).outcome()
+    store.delete(outcome.said)
+    Child(bento_home, artifacts[0], partial(kill_at, moves(events)[0])).outcome()
+    assert bentoml.models.list() == store.models() == []
+    with pytest.raises(StoreError, match="no model 'demo' in the store"):
+        store.find("demo")
+    assert store.save("demo", artifacts[0], {}, {}, {}).verify()
+
+
 def test_an_interrupted_save_cleans_up_itself(events, artifacts, saved, bento_home):
     before = tree(bento_home)
     Child(bento_home, artifacts[1], partial(interrupt_at, len(events) // 2)).outcome()
@@ -220,6 +232,15 @@ def test_a_full_disk_is_one_error_and_the_store_stays_as_it_was(artifacts, saved
     assert "could not be stored: File too large" in outcome.said
     assert tree(bento_home) == before
     check_whole(saved, artifacts[1])
+
+
+def test_a_store_that_is_held_for_too_long_is_one_error(artifacts, saved, bento_home, monkeypatch):
+    monkeypatch.setattr(store, "LOCK_SECONDS", 0.1)
+    held = FileLock(bento_home / ".quantbento" / "store.lock")
+    with held, pytest.raises(StoreError, match=r"another save has held the model store for 0\.1 s"):
+        store.save("demo", artifacts[1], {}, {}, {})
+    assert store.models() == [saved]
+    assert staging(bento_home) == []
 
 
 @pytest.mark.parametrize("same", [False, True], ids=["two-models", "the-same-model-twice"])

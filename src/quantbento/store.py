@@ -251,8 +251,8 @@ def _need_space(source: Path) -> None:
     free = shutil.disk_usage(models_folder()).free
     if free < need:
         raise StoreError(
-            f"storing {source.name} needs {need / 1e6:.0f} MB free in {models_folder()}, which has {free / 1e6:.0f} MB. "
-            "See what is stored: quantbento models"
+            f"storing {source.name} needs {need / 1e6:.0f} MB free in {models_folder()}, "
+            f"which has {free / 1e6:.0f} MB. See what is stored: quantbento models"
         )
 
 

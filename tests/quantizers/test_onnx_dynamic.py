@@ -38,7 +38,8 @@ def own_graph(tmp_path):
         {"difference": ["batch", 4]},
         {"a": numbers(16, 4, seed=1), "b": numbers(16, 4, seed=2)},
     )
-    inputs = [{"left": l, "right": r} for l, r in zip(numbers(10, 16, seed=3), numbers(10, 16, seed=4), strict=True)]
+    pairs = zip(numbers(10, 16, seed=3), numbers(10, 16, seed=4), strict=True)
+    inputs = [{"left": left, "right": right} for left, right in pairs]
     return job_of(path, inputs, tmp_path)
 
 

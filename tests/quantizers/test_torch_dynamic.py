@@ -13,7 +13,7 @@ from quantbento.errors import QuantbentoError
 from quantbento.metrics import sqnr_db
 from tests.jobs import job_of, numbers, quantized, run_elsewhere
 
-PROJECT_MODULE = '''
+PROJECT_MODULE = """
 from torch import nn
 
 FACTOR = 3.0
@@ -25,7 +25,7 @@ class Scaled(nn.Module):
 
     def forward(self, x):
         return FACTOR * self.linear(x)
-'''
+"""
 ANSWERS = """
 import sys
 from pathlib import Path

@@ -21,10 +21,10 @@ TEXTS = [*labelled_texts(20, seed=3)[0], "good", "the film was very good and the
 POOLING = "1_Pooling/config.json"
 CLS = {POOLING: {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False, "word_embedding_dimension": 32}}
 MEAN = {POOLING: {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "word_embedding_dimension": 32}}
+STEPS = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
 MODULES = [
-    {"idx": 0, "path": "", "type": "sentence_transformers.models.Transformer"},
-    {"idx": 1, "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
-    {"idx": 2, "path": "2_Normalize", "type": "sentence_transformers.models.Normalize"},
+    {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+    for i, (kind, path) in enumerate(STEPS)
 ]
 PROMPT = {"config_sentence_transformers.json": {"prompts": {"query": "the book: "}, "default_prompt_name": "query"}}
 
@@ -106,7 +106,7 @@ def test_padding_changes_no_embedding(module, tiny_encoder):
 
 
 def test_a_dense_step_is_refused(module, folder_with):
-    dense = {"idx": 2, "path": "2_Dense", "type": "sentence_transformers.models.Dense"}
+    dense = {"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"}
     with pytest.raises(QuantbentoError, match="has a Dense step, which feature-extraction does not do"):
         task_of(module, folder_with({"modules.json": [*MODULES, dense]}))
 

@@ -1,9 +1,10 @@
-"""INT8 weights and, at run time, 8-bit activations for an ONNX graph, by ONNX Runtime.
+"""INT8 weights and, at run time, 8-bit activations for an ONNX graph.
 
-The graph is the user's own or exported here (dynamo, opset 20, dynamic batch and sequence). Quantized are matrix
-products, embedding look-ups and recurrent layers; convolutions only when asked for (`include_ops`), because
-ConvInteger is slower than a float convolution on most CPUs. After quantization the nodes are counted:
-ONNX Runtime can pass over every node without a word (microsoft/onnxruntime#24459).
+The graph is the user's own or exported here (dynamo, opset 20, dynamic batch and sequence). By default activations
+have a scale a token (`onnx_per_token.py`); `activations: per_tensor` is ONNX Runtime's own dynamic quantization,
+which knows more operators. Convolutions are quantized only when asked for: ConvInteger is slower than a float
+convolution on most CPUs. Afterwards the nodes are counted: ONNX Runtime can pass over every node without a word
+(microsoft/onnxruntime#24459).
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from quantbento.errors import QuantbentoError
+from quantbento.errors import QuantbentoError, summary
 from quantbento.onnx_export import LARGEST_IN_ONE_FILE, fp32_onnx
+from quantbento.quantizers import onnx_per_token
 from quantbento.quantizers.base import Job, Quantized, Quantizer, QuantizerOptions, select
 from quantbento.runtimes.onnx import MODEL
 
-DEFAULT_OPS = ["MatMul", "Gather", "Attention", "LSTM", "EmbedLayerNormalization"]
+PER_TENSOR_OPS = ("MatMul", "Gather", "Attention", "LSTM", "EmbedLayerNormalization")
 # What a quantized node looks like afterwards.
 INTEGER_OPS = (
     "MatMulInteger",
@@ -35,13 +37,33 @@ INTEGER_OPS = (
 
 
 class OnnxDynamicOptions(QuantizerOptions):
-    per_channel: bool = True
+    activations: Literal["per_token", "per_tensor"] = "per_token"
+    per_channel: bool = Field(True, description="a scale a column of the weights")
     weight_type: Literal["int8", "uint8"] = "int8"
     reduce_range: bool = Field(False, description="7-bit weights, for x86 CPUs without VNNI, which saturate")
-    include_ops: list[str] = Field(DEFAULT_OPS, description="operator types")
+    include_ops: list[str] | None = Field(None, description="operator types; all that can be, convolutions apart")
     exclude_ops: list[str] = []
     include_nodes: list[str] = Field(["*"], description="fnmatch patterns of node names")
     exclude_nodes: list[str] = []
+
+    @model_validator(mode="after")
+    def _possible(self) -> OnnxDynamicOptions:
+        if self.activations == "per_token":
+            if more := [op for op in self.include_ops or () if op not in (*onnx_per_token.OPS, "Gemm")]:
+                raise ValueError(
+                    f"{', '.join(more)} cannot have a scale a token ({', '.join(onnx_per_token.OPS)} can); "
+                    "set activations: per_tensor"
+                )
+            if self.weight_type == "uint8":
+                raise ValueError("weight_type uint8 goes with activations: per_tensor")
+        return self
+
+    @property
+    def ops(self) -> list[str]:
+        """Operator types to quantize. Gemm is among MatMul, as which it is quantized."""
+        default = onnx_per_token.OPS if self.activations == "per_token" else PER_TENSOR_OPS
+        given = ["MatMul" if op == "Gemm" else op for op in self.include_ops or default]
+        return [op for op in dict.fromkeys(given) if op not in self.exclude_ops]
 
 
 class OnnxDynamic(Quantizer):
@@ -54,43 +76,61 @@ class OnnxDynamic(Quantizer):
 
     def quantize(self, job: Job, options: OnnxDynamicOptions, folder: Path) -> Quantized:
         import onnx
-        from onnxruntime.quantization import QuantType, quantize_dynamic
 
         exported = fp32_onnx(job)
-        model = _prepared(onnx.load(exported))
         before = onnx.load(exported, load_external_data=False).graph
-        ops = [op for op in options.include_ops if op not in options.exclude_ops]
-        candidates = [n.name for n in model.graph.node if n.op_type in ops]
+        model = _prepared(onnx.load(exported))
+        if options.activations == "per_token":
+            _check_opset(model)
+            candidates = onnx_per_token.quantizable(model, options.ops)
+        else:
+            candidates = [n.name for n in model.graph.node if n.op_type in options.ops]
         if not candidates:
             raise QuantbentoError(
-                f"onnx-dynamic would quantize nothing: the graph has no {', '.join(ops)} "
+                f"onnx-dynamic would quantize nothing: the graph has no {', '.join(options.ops)} with constant weights "
                 f"(it has {', '.join(sorted({n.op_type for n in model.graph.node}))})"
             )
         nodes = select(candidates, options.include_nodes, options.exclude_nodes, "node")
-        if not nodes:  # ONNX Runtime takes an empty list for all of them
-            raise QuantbentoError(
-                f"onnx-dynamic would quantize nothing: the patterns leave none of the {len(candidates)} nodes"
-            )
-        root = logging.getLogger()
-        level = root.level
-        root.setLevel(logging.ERROR)  # it logs advice on preprocessing that does not apply to dynamic quantization
-        try:
-            quantize_dynamic(
-                model,
-                str(folder / MODEL),
-                op_types_to_quantize=ops,
-                nodes_to_quantize=nodes,
-                per_channel=options.per_channel,
-                reduce_range=options.reduce_range,
-                weight_type=QuantType.QInt8 if options.weight_type == "int8" else QuantType.QUInt8,
-                use_external_data_format=exported.stat().st_size > LARGEST_IN_ONE_FILE,
-                extra_options={"MatMulConstBOnly": True},
-            )
-        except Exception as error:
-            raise QuantbentoError(f"ONNX Runtime could not quantize the graph: {error}") from error
-        finally:
-            root.setLevel(level)
+        large = exported.stat().st_size > LARGEST_IN_ONE_FILE
+        if options.activations == "per_token":
+            onnx_per_token.quantize(model, nodes, options.per_channel, options.reduce_range)
+            onnx.save(model, folder / MODEL, save_as_external_data=large, location=f"{MODEL}.data")
+        else:
+            _quantize_per_tensor(model, nodes, options, folder / MODEL, large)
         return _count(before, onnx.load(folder / MODEL, load_external_data=False).graph)
+
+
+def _quantize_per_tensor(model: Any, nodes: list[str], options: OnnxDynamicOptions, path: Path, large: bool) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)  # it logs advice on preprocessing that does not apply to dynamic quantization
+    try:
+        quantize_dynamic(
+            model,
+            str(path),
+            op_types_to_quantize=options.ops,
+            nodes_to_quantize=nodes,
+            per_channel=options.per_channel,
+            reduce_range=options.reduce_range,
+            weight_type=QuantType.QInt8 if options.weight_type == "int8" else QuantType.QUInt8,
+            use_external_data_format=large,
+            extra_options={"MatMulConstBOnly": True},
+        )
+    except Exception as error:
+        raise QuantbentoError(f"ONNX Runtime could not quantize the graph: {summary(error)}") from error
+    finally:
+        root.setLevel(level)
+
+
+def _check_opset(model: Any) -> None:
+    opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    if opset < onnx_per_token.OLDEST_OPSET:
+        raise QuantbentoError(
+            f"the graph has opset {opset}; a scale a token needs {onnx_per_token.OLDEST_OPSET} or newer. "
+            "Set activations: per_tensor, or export the model anew"
+        )
 
 
 def _prepared(model: Any) -> Any:

@@ -83,4 +83,3 @@ class ServiceSettings(BaseModel):
     def batching(self) -> dict[str, Any]:
         """Keyword arguments for `@bentoml.api` of an endpoint whose requests run together."""
         return {"batchable": True, "max_batch_size": self.max_batch_size, "max_latency_ms": self.max_latency_ms}
-
