@@ -16,21 +16,22 @@ from typing import Annotated, Any, Literal
 if (_source := Path(__file__).parent / "src").is_dir():
     sys.path.insert(0, str(_source))
 
-import bentoml  # noqa: E402
-from pydantic import BeforeValidator  # noqa: E402
+import bentoml
+from pydantic import BeforeValidator
 
-from quantbento.serving.answers import answers_of  # noqa: E402
-from quantbento.serving.errors import RequestGuard  # noqa: E402
-from quantbento.serving.logs import without_clients_mistakes  # noqa: E402
-from quantbento.serving.model import ServedModel, items  # noqa: E402
-from quantbento.serving.openai import embeddings_response, one_or_many  # noqa: E402
-from quantbento.serving.settings import ServiceSettings  # noqa: E402
+from quantbento.serving.answers import answers_of
+from quantbento.serving.errors import RequestGuard
+from quantbento.serving.logs import without_clients_mistakes
+from quantbento.serving.model import ServedModel, items
+from quantbento.serving.openai import OpenAIErrors, embeddings_response, one_or_many
+from quantbento.serving.settings import ServiceSettings
 
 without_clients_mistakes()
 settings = bentoml.use_arguments(ServiceSettings)
 embedder = ServedModel(settings, "minilm-l6-v2-onnx-int8", "feature-extraction")
 classifier = ServedModel(settings, "sst2-onnx-int8", "text-classification")
 tensor_model = ServedModel(settings, "two-moons-onnx-int8", "tensor")
+Texts, LoneOrTexts = items(embedder), Annotated[items(embedder, pass_on=True), BeforeValidator(one_or_many)]
 VECTOR = {"type": "array", "items": {"type": "number"}}
 LABEL = {"type": "object", "properties": {"label": {"type": "string"}, "score": {"type": "number"}}}
 
@@ -48,14 +49,14 @@ class Embedding:
         self.model = embedder.load()
 
     @bentoml.api(**settings.batching())
-    def encode(self, texts: items(embedder)) -> answers_of(VECTOR):  # type: ignore[valid-type]
+    def encode(self, texts: Texts) -> answers_of(VECTOR):
         """One embedding a text, in order."""
         return self.model.answers(texts)
 
     @bentoml.api(route="/v1/embeddings")
     async def embeddings(
         self,
-        input: Annotated[items(embedder, pass_on=True), BeforeValidator(one_or_many)],  # type: ignore[valid-type]
+        input: LoneOrTexts,
         model: str = "",
         encoding_format: Literal["float", "base64"] = "float",
         user: str | None = None,
@@ -81,7 +82,7 @@ class TextClassification:
         self.model = classifier.load()
 
     @bentoml.api(**settings.batching())
-    def classify(self, texts: items(classifier)) -> answers_of(LABEL):  # type: ignore[valid-type]
+    def classify(self, texts: items(classifier)) -> answers_of(LABEL):
         """The most probable label of each text and its probability, in order."""
         return self.model.answers(texts)
 
@@ -102,7 +103,7 @@ class TensorModel:
         self.model = tensor_model.load()
 
     @bentoml.api(**settings.batching())
-    def predict(self, inputs: items(tensor_model)) -> answers_of({}):  # type: ignore[valid-type]
+    def predict(self, inputs: items(tensor_model)) -> answers_of({}):
         """The model's outputs for each input, in order."""
         return self.model.answers(inputs)
 
@@ -110,5 +111,6 @@ class TensorModel:
         return self.model.ready
 
 
+Embedding.add_asgi_middleware(OpenAIErrors)
 for _service in (Embedding, TextClassification, TensorModel):
     _service.add_asgi_middleware(RequestGuard, max_body_bytes=settings.max_body_bytes)

@@ -25,7 +25,7 @@ import aiohttp
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.server import Server, bento, serve  # noqa: E402
+from benchmarks.server import Server, bento, serve
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "minilm-l6-v2-onnx-int8"

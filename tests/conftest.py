@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -22,17 +23,67 @@ NEUTRAL = ["the", "film", "was", "and", "a", "very", "book", "plot", "song", "it
 
 
 @pytest.fixture
-def bento_home(tmp_path, monkeypatch):
+def bento_home(tmp_path):
     """An empty model store; processes started by the test see it too."""
+    with model_store(tmp_path / "bentoml") as home:
+        yield home
+
+
+@contextlib.contextmanager
+def model_store(home: Path):
+    """Makes `home` BentoML's home, here and in the processes started meanwhile."""
     from bentoml._internal.configuration.containers import BentoMLContainer
     from bentoml._internal.models import ModelStore
 
-    home = tmp_path / "bentoml"
-    (home / "models").mkdir(parents=True)
-    monkeypatch.setenv("BENTOML_HOME", str(home))
+    (home / "models").mkdir(parents=True, exist_ok=True)
+    before, outer = os.environ["BENTOML_HOME"], BentoMLContainer.model_store.get()
+    os.environ["BENTOML_HOME"] = str(home)
     BentoMLContainer.model_store.set(ModelStore(home / "models"))
-    yield home
-    BentoMLContainer.model_store.reset()
+    try:
+        yield home
+    finally:
+        os.environ["BENTOML_HOME"] = before
+        BentoMLContainer.model_store.set(outer)
+
+
+@pytest.fixture(scope="session")
+def served_home(tmp_path_factory, tiny_encoder, tiny_classifier) -> Path:
+    """A store with a small model for each service: `tiny-encoder-onnx-int8`, `tiny-classifier-torch-int8` and
+    `tiny-tensor-onnx-int8`, which has a preprocess function."""
+    import quantbento
+
+    folder = tmp_path_factory.mktemp("served")
+    texts, _ = labelled_texts(32, seed=3)
+    (folder / "texts.txt").write_text("\n".join(texts))
+    recipes = {
+        "tiny-encoder": ("feature-extraction", {"path": str(tiny_encoder)}, "onnx-int8", "onnx-dynamic", {}),
+        "tiny-classifier": ("text-classification", {"path": str(tiny_classifier)}, "torch-int8", "torch-dynamic", {}),
+        "tiny-tensor": (
+            "tensor",
+            {"factory": "tests.tiny_tensor:model"},
+            "onnx-int8",
+            "onnx-dynamic",
+            {"custom_objects": {"preprocess": "tests.tiny_tensor:preprocess"}},
+        ),
+    }
+    with model_store(folder / "bentoml") as home:
+        for name, (task, model, variant, quantizer, more) in recipes.items():
+            samples = (
+                {"factory": "tests.tiny_tensor:samples"} if task == "tensor" else {"path": str(folder / "texts.txt")}
+            )
+            recipe = {
+                "schema_version": 1,
+                "name": name,
+                "task": task,
+                "model": model,
+                "evaluation": samples,
+                "benchmark": {"items": 4, "rounds": 3, "latency_calls": 10, "memory": False},
+                "variants": [{"name": variant, "quantizer": quantizer}],
+                **more,
+            }
+            report = quantbento.save(recipe, output=folder / "reports")
+            assert report.exit_code == 0, report.variants
+    return home
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,7 @@ def recipe(tmp_path, monkeypatch, bento_home):
         "task": "tensor",
         "model": {"onnx": "tiny.onnx"},
         "evaluation": {"factory": "cli_factories:rows"},
-        "benchmark": {"items": 4, "rounds": 3, "latency_calls": 10},
+        "benchmark": {"items": 4, "rounds": 3, "latency_calls": 10, "memory": False},
         "variants": [
             {"name": "int8", "quantizer": "onnx-dynamic"},
             {"name": "smaller", "quantizer": "onnx-dynamic", "gates": {"max_size_ratio": 0.01}},

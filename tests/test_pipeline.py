@@ -1,6 +1,5 @@
 """The whole road, twice: a text classifier of PyTorch's in three variants, and an ONNX file of the user's own."""
 
-import contextlib
 import json
 import sys
 import time
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 
 from quantbento import pipeline, store
-from tests.conftest import labelled_texts
+from tests.conftest import labelled_texts, model_store
 from tests.jobs import numbers, onnx_file, run_elsewhere
 
 BENCHMARK = {"items": 4, "rounds": 3, "latency_calls": 10}
@@ -51,32 +50,20 @@ def classifier_recipe(tiny_classifier, tmp_path_factory):
     }
 
 
-@contextlib.contextmanager
-def working_in(project):
-    """In the project's folder, with a model store in it, for the tests of this module to share."""
-    from bentoml._internal.configuration.containers import BentoMLContainer
-    from bentoml._internal.models import ModelStore
-
-    (project / "bentoml" / "models").mkdir(parents=True, exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project)
-        patch.setenv("BENTOML_HOME", str(project / "bentoml"))
-        BentoMLContainer.model_store.set(ModelStore(project / "bentoml" / "models"))
-        yield
-        BentoMLContainer.model_store.reset()
-
-
 @pytest.fixture(scope="module")
 def report(classifier_recipe):
     project, recipe = classifier_recipe
-    with working_in(project):
+    with model_store(project / "bentoml"), pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
         return pipeline.save(recipe, output=project / "reports")
 
 
 @pytest.fixture
-def stored(report, classifier_recipe):
+def stored(report, classifier_recipe, monkeypatch):
     """The report, with the store it tells of."""
-    with working_in(classifier_recipe[0]):
+    project, _ = classifier_recipe
+    monkeypatch.chdir(project)
+    with model_store(project / "bentoml"):
         yield report
 
 

@@ -279,6 +279,7 @@ def test_a_planted_pickle_is_not_run(tmp_path, bento_home, custom_objects, plant
 def test_deleting_the_newest_makes_the_one_before_it_the_latest(tmp_path, made, saved):
     newest = store.save("demo", write_artifact(tmp_path / "other", 2), {}, {}, {})
     assert store.delete("demo") == newest.tag
+    assert f"demo:{(saved.path.parent / 'latest').read_text()}" == saved.tag
     assert store.find("demo") == saved
     assert str(bentoml.models.get("demo:latest").tag) == saved.tag
     assert not newest.path.exists()

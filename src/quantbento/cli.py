@@ -108,7 +108,12 @@ def _models(arguments: argparse.Namespace) -> int:
     from quantbento.report.console import print_models
     from quantbento.store import models
 
-    print_models(models(arguments.name))
+    found = models(arguments.name)
+    if not found:
+        what = f"no model {arguments.name!r} is stored" if arguments.name else "the model store is empty"
+        print(f"{what}; save one with: python save_models.py configs/<recipe>.yaml")
+        return 0
+    print_models(found)
     return 0
 
 

@@ -88,7 +88,10 @@ def prepare(
     with progress.stage("measure full precision") as advance:
         timings = benchmark.measure(predictors, job.samples.inputs, settings, advance)
         few = job.samples.inputs[: settings.items]
-        peaks = {name: benchmark.peak_memory_bytes(folder, few, threads) for name, folder in folders.items()}
+        peaks = {
+            name: benchmark.peak_memory_bytes(folder, few, threads) if settings.memory else None
+            for name, folder in folders.items()
+        }
     size = artifact.size_bytes(folders[first])
     table = [
         ReferenceRow(

@@ -55,7 +55,7 @@ class Document:
         located = [(self._line(loc), dotted(loc), message) for loc, message in problems]
         located += [(line, "", f"the key {key!r} is there twice") for key, line in _twice(self._root)]
         located.sort(key=lambda p: p[0] or 0)
-        return [": ".join(filter(None, (line and f"line {line}", where, text))) for line, where, text in located]
+        return [": ".join(filter(None, (f"line {line}" if line else "", where, text))) for line, where, text in located]
 
     def _line(self, loc: Loc) -> int | None:
         """The line of a value; of the nearest place around it for one that is missing."""

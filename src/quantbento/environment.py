@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,5 @@ def _cpu() -> tuple[str, set[str]]:
 
 
 def _gpu() -> str | None:
-    if importlib.util.find_spec("torch") is None:
-        return None
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+    torch = sys.modules.get("torch")  # a run that did not need torch is not made to import it for this
+    return torch.cuda.get_device_name(0) if torch is not None and torch.cuda.is_available() else None

@@ -53,7 +53,7 @@ def _finite(rows: Arrays, who: str) -> None:
     import numpy as np
 
     for name, values in rows.items():
-        bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
+        bad = np.asarray(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
         if bad.any():
             raise QuantbentoError(
                 f"{who} gives NaN or infinity in {name!r} for {int(bad.sum())} of {len(bad)} samples, "

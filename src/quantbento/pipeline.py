@@ -26,7 +26,7 @@ from quantbento.predictor import default_threads
 from quantbento.quantizers.base import Job
 from quantbento.recipe import Recipe, Variant
 from quantbento.report.progress import Progress, Silent
-from quantbento.report.rows import ReferenceRow, Report, VariantRow
+from quantbento.report.rows import ReferenceRow, Report, VariantRow, make_output_folder
 from quantbento.samples import SampleSet, load_samples
 from quantbento.source import load_source
 
@@ -61,6 +61,7 @@ def save(
     progress = progress or Silent()
     with progress.stage("plan"):
         planned = plan.make(recipe, variants, force)
+        make_output_folder(Path(output) / planned.recipe.name)
     report = Report(planned.recipe.name, planned.recipe.task)
     report.primary = registry.task(planned.recipe.task).primary
     for name, model in planned.reusable.items():
@@ -177,7 +178,9 @@ class _Run:
             row.speedup = asdict(speed)
             row.speedup_same_runtime = asdict(benchmark.speedup(same, timings[row.name]))
             row.latency_ms, row.throughput = timings[row.name].latency_ms, timings[row.name].throughput
-            row.peak_memory_bytes = benchmark.peak_memory_bytes(folder, inputs[: settings.items], self.threads)
+            if settings.memory:
+                few = inputs[: settings.items]
+                row.peak_memory_bytes = benchmark.peak_memory_bytes(folder, few, self.threads)
             predictor.close()
         gates = self.recipe.gates_of(variant)
         results = judge(gates, row.metrics, contenders.metrics, better, speedup=speed.median, size_ratio=row.size_ratio)

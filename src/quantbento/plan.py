@@ -74,6 +74,10 @@ def replace_variants(recipe: Recipe, variants: list[Variant]) -> Recipe:
 
 def _missing(recipe: Recipe) -> list[str]:
     problems = []
+    if missing := missing_packages(source.requires(recipe.model, recipe.task)):
+        problems.append(
+            f"model: loading it needs {', '.join(missing)}, not installed here; run: pip install 'quantbento[quantize]'"
+        )
     for variant in recipe.variants:
         if missing := missing_packages(registry.quantizer(variant.quantizer).requires):
             problems.append(

@@ -103,6 +103,7 @@ class Benchmark(_Strict):
     rounds: int = Field(15, ge=3, description="paired rounds")
     latency_calls: int = Field(100, ge=10, description="timed calls with a single input")
     threads: int | None = Field(None, gt=0, description="CPU threads; all cores when left out")
+    memory: bool = Field(True, description="measure peak memory, in a process of its own for each contender")
 
 
 class Gates(_Strict):
@@ -243,4 +244,11 @@ def _metric_problems(metrics: dict[str, Any], gates: Any, where: tuple) -> list[
             if metric not in metrics:
                 hint = did_you_mean(str(metric), metrics) + f" (this task has {one_of(metrics)})"
                 problems.append(((*where, rule, metric), f"unknown metric {metric!r}{hint}"))
+            elif rule == "min_recovery" and metrics[metric].better < 0:
+                problems.append(
+                    (
+                        (*where, rule, metric),
+                        f"{metric!r} is better when smaller, it has no recovery; use max or max_drop",
+                    )
+                )
     return problems

@@ -38,6 +38,16 @@ class SourceModel:
     trust_remote_code: bool = False
 
 
+def requires(spec: ModelSpec, task: str) -> tuple[str, ...]:
+    """The packages that `load_source` imports for this model."""
+    if spec.onnx:
+        return ("onnx",)
+    packages = ["torch"]
+    packages += ["transformers"] if task in AUTO_CLASSES else []
+    packages += ["huggingface_hub"] if spec.id else []
+    return (*packages, "peft") if spec.adapter else tuple(packages)
+
+
 def identify(spec: ModelSpec) -> dict[str, Any]:
     """What tells this model from any other: a hub id with its revision, or the sha256 of its files.
 

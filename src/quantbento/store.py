@@ -126,22 +126,18 @@ def save(
     tag = f"{name}:{version}"
     final = models_folder() / name / version
     _need_space(source)
-    try:
-        with _staging() as staging:
-            (staging / "models").mkdir()
-            kept = {key: value for key, value in metadata.items() if value is not None}
-            private = ModelStore(staging / "models")
-            with bentoml.models.create(tag, labels=labels, metadata=kept, _model_store=private) as model:
-                shutil.copytree(source, model.path, dirs_exist_ok=True, copy_function=_link_or_copy)
-                Path(model.path_of(manifest.MANIFEST)).write_bytes(raw)
-            with _locked():
-                if final.exists():
-                    StoredModel(tag, final).verify()  # the same content is there already
-                else:
-                    _publish(staging / "models" / name / version, final)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise StoreError(f"{tag} could not be stored: {reason} ({error.filename or models_folder()})") from error
+    with _reported(f"{tag} could not be stored"), _staging() as staging:
+        (staging / "models").mkdir()
+        kept = {key: value for key, value in metadata.items() if value is not None}
+        private = ModelStore(staging / "models")
+        with bentoml.models.create(tag, labels=labels, metadata=kept, _model_store=private) as model:
+            shutil.copytree(source, model.path, dirs_exist_ok=True, copy_function=_link_or_copy)
+            Path(model.path_of(manifest.MANIFEST)).write_bytes(raw)
+        with _locked():
+            if final.exists():
+                StoredModel(tag, final).verify()  # the same content is there already
+            else:
+                _publish(staging / "models" / name / version, final)
     return StoredModel(tag, final)
 
 
@@ -153,11 +149,10 @@ def delete(tag: str) -> str:
     """
     model = find(tag)
     folder = model.path.parent
-    with _staging() as staging, _locked():
+    with _reported(f"{model.tag} could not be deleted"), _staging() as staging, _locked():
         (folder / "latest").unlink(missing_ok=True)
         model.path.rename(staging / "deleted")
-        rest = _versions(folder)
-        if rest:
+        if rest := _versions(folder):
             _write_latest(folder, max(rest, key=lambda v: _created(folder / v)), staging)
         else:
             with contextlib.suppress(OSError):
@@ -226,6 +221,16 @@ def _remove_if_dead(left: Path) -> None:
     with contextlib.suppress(Timeout, OSError), FileLock(f"{folder}.lock").acquire(timeout=0):
         shutil.rmtree(folder, ignore_errors=True)
         Path(f"{folder}.lock").unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _reported(what: str) -> Iterator[None]:
+    """A disk that is full or read-only as an error that says so."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise StoreError(f"{what}: {reason} ({error.filename or models_folder()})") from error
 
 
 @contextlib.contextmanager

@@ -91,6 +91,10 @@ class OnnxDynamic(Quantizer):
                 f"(it has {', '.join(sorted({n.op_type for n in model.graph.node}))})"
             )
         nodes = select(candidates, options.include_nodes, options.exclude_nodes, "node")
+        if not nodes:  # ONNX Runtime takes an empty list for all of them
+            raise QuantbentoError(
+                f"onnx-dynamic would quantize nothing: the patterns leave none of the {len(candidates)} nodes"
+            )
         large = exported.stat().st_size > LARGEST_IN_ONE_FILE
         if options.activations == "per_token":
             onnx_per_token.quantize(model, nodes, options.per_channel, options.reduce_range)
@@ -143,11 +147,12 @@ def _prepared(model: Any) -> Any:
     wrapped.replace_gemm_with_matmul()
     model = wrapped.model
     del model.graph.value_info[:]
-    names: Counter[str] = Counter()
+    taken = {""}
     for node in model.graph.node:
-        base = node.name or node.op_type
-        names[base] += 1
-        node.name = base if names[base] == 1 and node.name else f"{base}_{names[base]}"
+        base, number = node.name or node.op_type, 1
+        while node.name in taken:
+            node.name, number = f"{base}_{number}", number + 1
+        taken.add(node.name)
     return model
 
 

@@ -71,17 +71,17 @@ class _Rewriter:
     def matmul(self, node: Any) -> None:
         weight = self._array(node.input[1])
         rows = self._quantized_rows(node.input[0], weight.shape[0])
-        name = f"quantbento/{node.name}"
+        name, shared = f"quantbento/{node.name}", f"quantbento/{node.input[1]}"  # layers may share their weights
         scale = np.abs(weight).max(axis=0 if self.per_channel else None) / self.largest
         scale = np.where(scale == 0, 1, scale).astype(np.float32)
-        self.constants[f"{name}/weight"] = self._rounded(weight / scale)
-        self.constants[f"{name}/weight_scale"] = scale
+        self.constants[f"{shared}/weight"] = self._rounded(weight / scale)
+        self.constants[f"{shared}/weight_scale"] = scale
         self.constants[f"{name}/width"] = np.asarray([weight.shape[1]], np.int64)
         integer = (
             f"{rows}/quantized",
-            f"{name}/weight",
+            f"{shared}/weight",
             "quantbento/unit_scale",
-            f"{name}/weight_scale",
+            f"{shared}/weight_scale",
             "quantbento/activation_zero_point",
             "quantbento/weight_zero_point",
         )
@@ -92,13 +92,13 @@ class _Rewriter:
 
     def gather(self, node: Any) -> None:
         table = self._array(node.input[0])
-        name = f"quantbento/{node.name}"
+        name, shared = f"quantbento/{node.name}", f"quantbento/{node.input[0]}"
         scale = np.abs(table).max(axis=1, keepdims=True) / self.largest
         scale = np.where(scale == 0, 1, scale).astype(np.float32)
-        self.constants[f"{name}/table"] = self._rounded(table / scale)
-        self.constants[f"{name}/table_scale"] = scale
+        self.constants[f"{shared}/table"] = self._rounded(table / scale)
+        self.constants[f"{shared}/table_scale"] = scale
         for part in ("table", "table_scale"):
-            self._add("Gather", (f"{name}/{part}", node.input[1]), f"{name}/{part}_rows", axis=0)
+            self._add("Gather", (f"{shared}/{part}", node.input[1]), f"{name}/{part}_rows", axis=0)
         self._add("Cast", (f"{name}/table_rows",), f"{name}/as_float", to=1)
         self._add("Mul", (f"{name}/as_float", f"{name}/table_scale_rows"), node.output[0])
 

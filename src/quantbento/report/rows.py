@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,7 @@ class ReferenceRow:
     latency_ms: dict[str, float]
     throughput: float
     speedup: dict[str, float]
-    peak_memory_bytes: int
+    peak_memory_bytes: int | None
 
 
 @dataclass
@@ -94,16 +96,32 @@ class Report:
         path = folder / self.recipe / "report.json"
         staged = path.with_suffix(".json.tmp")
         text = json.dumps(_finite(self.as_json()), indent=2) + "\n"
+        make_output_folder(path.parent)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             staged.write_text(text, encoding="utf-8")
             staged.replace(path)
         except OSError as error:
-            raise QuantbentoError(
-                f"{path} could not be written: {error.strerror}; name another folder with --output"
-            ) from error
+            raise _not_writable(path, error) from error
         self.path = path
         return path
+
+
+def make_output_folder(folder: Path) -> None:
+    """Also called before a run, so that hours of work do not end at a folder that cannot be written to.
+
+    Raises:
+        QuantbentoError: says which folder, and why not.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+
+
+def _not_writable(path: Path, error: OSError) -> QuantbentoError:
+    return QuantbentoError(f"{path} could not be written: {error.strerror}; name another folder with --output")
 
 
 def _finite(value: Any) -> Any:

@@ -41,8 +41,8 @@ class TextClassification(TextTask):
     def create(cls, source: SourceModel, options: TextClassificationOptions, samples: SampleSet) -> Self:
         text = TextInputs.create(source, options)
         assert source.folder is not None and source.module is not None
-        config = source.module.config
-        labels = [config.id2label[i] for i in range(config.num_labels)]
+        config: Any = source.module.config
+        labels: list[str] = [config.id2label[i] for i in range(config.num_labels)]
         if options.labels:
             if len(options.labels) != len(labels):
                 raise QuantbentoError(

@@ -1,0 +1,32 @@
+"""An endpoint's answers are rendered as JSON once, and a failed one fails the request it belongs to alone."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from quantbento.serving.answers import Failed, answers_of
+from quantbento.serving.errors import ItemFailed
+
+Vectors = TypeAdapter(answers_of({"type": "array", "items": {"type": "number"}}))
+
+
+def test_arrays_are_rendered_as_float32():
+    rendered = Vectors.dump_python(Vectors.validate_python([np.asarray([0.1, 2.5], np.float32)]))
+    assert json.loads(rendered) == [[0.1, 2.5]]
+    assert b"0.10000000149" not in rendered  # a float32 needs no 17 digits
+
+
+def test_a_failed_answer_is_the_clients_422_with_its_place():
+    with pytest.raises(ItemFailed, match=r"item 1: .*ValueError: odd") as raised:
+        Vectors.validate_python([[1.0], Failed(ValueError("odd"))])
+    assert raised.value.error_code == HTTPStatus.UNPROCESSABLE_ENTITY
+
+
+def test_the_schema_says_what_an_answer_is():
+    schema = Vectors.json_schema(mode="serialization")
+    assert schema == {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}

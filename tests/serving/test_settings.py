@@ -1,0 +1,51 @@
+"""Settings come from arguments and the environment, are checked, and become BentoML's configuration."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from quantbento.serving.settings import ServiceSettings
+
+
+def test_arguments_win_over_the_environment(monkeypatch):
+    monkeypatch.setenv("QUANTBENTO_MODEL", "from-environment")
+    monkeypatch.setenv("QUANTBENTO_MAX_ITEMS", "5")
+    settings = ServiceSettings(model="from-argument")
+    assert (settings.model, settings.max_items) == ("from-argument", 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"max_itms": "3"}, "did you mean 'max_items'"),
+        ({"max_items": "0"}, "max_items"),
+        ({"max_batch_size": "1"}, "max_batch_size"),
+        ({"timeout_seconds": "soon"}, "timeout_seconds"),
+        ({"gpu_type": "nvidia-l4"}, "needs gpu=1"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_wrong_setting_is_named(given, said):
+    with pytest.raises(ValidationError, match=said):
+        ServiceSettings(**given)
+
+
+def test_a_misspelt_environment_variable_is_not_ignored(monkeypatch):
+    monkeypatch.setenv("QUANTBENTO_MODLE", "x")
+    with pytest.raises(ValidationError, match="did you mean 'QUANTBENTO_MODEL'"):
+        ServiceSettings()
+
+
+def test_a_gpu_is_asked_for_only_when_set():
+    assert "gpu" not in ServiceSettings().service_config()["resources"]
+    resources = ServiceSettings(gpu=2, gpu_type="nvidia-l4").service_config()["resources"]
+    assert (resources["gpu"], resources["gpu_type"]) == (2, "nvidia-l4")
+
+
+def test_bentoml_accepts_the_configuration():
+    from _bentoml_sdk.service.config import validate
+
+    config = ServiceSettings(gpu=1, timeout_seconds=7).service_config()
+    assert validate(config)["traffic"]["timeout"] == 7
+    assert set(validate(config)) == set(config)  # a key BentoML does not know would be dropped in silence

@@ -1,0 +1,74 @@
+"""What the README tells people to do works, and what it names exists."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+
+
+def test_every_make_target_it_names_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"\bmake ([a-z-]+)", README))
+    assert named
+    assert named <= targets
+
+
+def test_every_file_it_links_exists():
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_every_recipe_it_names_is_valid():
+    named = set(re.findall(r"configs/[\w-]+\.yaml", README)) - {"configs/yours.yaml"}
+    assert named
+    for recipe in named:
+        done = subprocess.run(
+            [sys.executable, "save_models.py", recipe, "--dry-run"], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_recipe_it_shows_is_valid(tmp_path):
+    from quantbento.recipe import load_recipe
+
+    shown = [text for language, text in BLOCKS if language == "yaml"]
+    assert shown
+    for number, text in enumerate(shown):
+        (tmp_path / "my-model").mkdir(exist_ok=True)
+        (tmp_path / "my-samples.jsonl").write_text('{"text": "a", "label": 0}\n')
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text)
+        assert load_recipe(path).variants
+
+
+def test_every_setting_it_names_exists():
+    from quantbento.serving.settings import PREFIX, ServiceSettings
+
+    named = set(re.findall(r"--arg (\w+)=", README)) | {v.lower() for v in re.findall(rf"{PREFIX}([A-Z_]+)=", README)}
+    assert named
+    assert named <= set(ServiceSettings.model_fields)
+
+
+@pytest.mark.slow
+def test_its_python_runs(served_home):
+    """With the tiny models in the place of the ones it names."""
+    code = "\n".join(text for language, text in BLOCKS if language == "python")
+    assert "quantbento.load(" in code
+    code = code.replace("minilm-l6-v2-onnx-int8", "tiny-encoder-onnx-int8")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"BENTOML_HOME": str(served_home), "PATH": "", "HOME": str(served_home)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
