@@ -53,7 +53,9 @@ def test_the_recipe_it_shows_is_valid(tmp_path):
 def test_every_setting_it_names_exists():
     from quantbento.serving.settings import PREFIX, ServiceSettings
 
-    named = set(re.findall(r"--arg (\w+)=", README)) | {v.lower() for v in re.findall(rf"{PREFIX}([A-Z_]+)=", README)}
+    named = {*re.findall(r"--arg (\w+)=", README), *(v.lower() for v in re.findall(rf"{PREFIX}([A-Z_]+)=", README))} - {
+        "name"
+    }
     assert named
     assert named <= set(ServiceSettings.model_fields)
 
