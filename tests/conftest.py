@@ -96,10 +96,13 @@ def tiny_encoder(tmp_path_factory) -> Path:
     vocabulary = _write_tokenizer(folder)
     torch.manual_seed(0)
     BertModel(BertConfig(**_tiny_bert(vocabulary))).save_pretrained(folder)
-    modules = [("transformers.Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
+    modules = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
     (folder / "modules.json").write_text(
         json.dumps(
-            [{"idx": i, "path": p, "type": f"sentence_transformers.models.{k}"} for i, (k, p) in enumerate(modules)]
+            [
+                {"idx": i, "name": str(i), "path": p, "type": f"sentence_transformers.models.{k}"}
+                for i, (k, p) in enumerate(modules)
+            ]
         )
     )
     (folder / "1_Pooling").mkdir()

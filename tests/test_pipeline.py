@@ -39,7 +39,7 @@ def classifier_recipe(tiny_classifier, tmp_path_factory):
         "model": {"path": str(tiny_classifier)},
         "custom_objects": {"preprocess": "project_of_reviews:preprocess"},
         "evaluation": {"path": str(project / "samples.jsonl")},
-        "benchmark": BENCHMARK,
+        "benchmark": BENCHMARK | {"memory": False},  # each process that imports transformers takes long
         "gates": {"max_drop": {"accuracy": 0.1}},
         "labels": {"team": "tests"},
         "variants": [
@@ -164,7 +164,7 @@ def test_figures_are_plausible(report):
         assert row.size_ratio == row.size_bytes / report.baseline.size_bytes
         assert row.recovery["agreement"] == row.metrics["agreement"]
         assert row.speedup["median"] > 0
-        assert row.peak_memory_bytes > 10e6
+        assert row.peak_memory_bytes is None
         assert 0 < row.quantized["parameters"] < row.quantized["of_parameters"]
     assert rows_of(report)["torch-int8"].size_ratio < 0.9
 
@@ -205,6 +205,7 @@ def test_an_error_in_one_variant_leaves_the_others(own_recipe, tmp_path):
     assert report.exit_code == 2
     assert "the pattern 'head' matches no node" in rows["mistaken"].error
     assert rows["sound"].passed and rows["sound"].error is None
+    assert rows["sound"].peak_memory_bytes > 10e6
     assert [m.tag for m in store.models()] == [rows["sound"].tag]
     assert json.loads(report.path.read_text())["variants"][0]["error"] == rows["mistaken"].error
 

@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import huggingface_hub.constants
+import onnx
 import pytest
 
 from quantbento.errors import QuantbentoError
 from quantbento.recipe import ModelSpec
 from quantbento.source import identify, load_source
+from tests.jobs import numbers, onnx_file
 
 TASK = "feature-extraction"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -105,13 +107,23 @@ def test_a_factory_that_returns_something_else_is_refused(factory):
 
 
 def test_an_onnx_file_is_taken_as_it_is_and_known_by_its_content(tmp_path):
-    path = tmp_path / "m.onnx"
-    path.write_bytes(b"graph")
+    nodes, shape = [("MatMul", ["x", "w"], ["y"])], ["batch", 8]
+    path = onnx_file(tmp_path / "m.onnx", nodes, {"x": shape}, {"y": shape}, {"w": numbers(8, 8)})
     spec = ModelSpec(onnx=path)
     assert load_source(spec, "tensor").onnx == path
-    first = identify(spec)
-    (tmp_path / "m.onnx.data").write_bytes(b"weights")
-    assert identify(spec)["sha256"] != first["sha256"]
+    identities = [identify(spec)]
+    onnx.save(onnx.load(path), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    identities.append(identify(spec))
+    weights = tmp_path / "weights.bin"
+    weights.write_bytes(weights.read_bytes()[::-1])
+    identities.append(identify(spec))
+    assert len({i["sha256"] for i in identities}) == 3
+
+
+def test_a_file_that_is_no_onnx_is_said_to_be_none(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"graph")
+    with pytest.raises(QuantbentoError, match=r"m\.onnx is not an ONNX file"):
+        identify(ModelSpec(onnx=tmp_path / "m.onnx"))
 
 
 def test_a_head_without_weights_is_refused(tiny_encoder):

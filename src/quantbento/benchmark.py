@@ -24,6 +24,9 @@ from quantbento.errors import QuantbentoError
 from quantbento.predictor import Predictor
 from quantbento.recipe import Benchmark
 
+FEWEST_ROUNDS = 5  # whatever they take, unless a recipe asks for fewer
+UNSTEADY = 1.5  # slowest tenth of a contender's calls over its fastest; an idle machine stays below 1.3
+
 
 @dataclass(frozen=True)
 class Speedup:
@@ -60,6 +63,7 @@ def measure(
     each = -(-settings.latency_calls // settings.rounds)
     for name in names:  # warm-up: allocators, kernels, thread pools
         _seconds(contenders[name], many)
+    start = time.perf_counter()
     for round_ in range(settings.rounds):
         shuffle(names)
         for name in names:
@@ -70,6 +74,8 @@ def measure(
                 item = inputs[(round_ * each + call) % len(inputs)]
                 singles[name].append(_seconds(contenders[name], [item]))
         on_round(round_ + 1, settings.rounds)
+        if round_ + 1 >= FEWEST_ROUNDS and time.perf_counter() - start > settings.max_seconds:
+            break
     return {name: _timing(seconds[name], singles[name], settings.items) for name in contenders}
 
 
@@ -77,6 +83,16 @@ def speedup(reference: Timing, contender: Timing) -> Speedup:
     """How many times as fast the contender is, pair by pair."""
     ratios = np.asarray(reference.seconds) / np.asarray(contender.seconds)
     return Speedup(*(float(np.percentile(ratios, p)) for p in (50, 10, 90)))
+
+
+def unsteady(timings: dict[str, Timing]) -> str | None:
+    """What to say if the machine was busy with something else. Pairing evens out a slow machine, not one whose
+    other work takes a core away: PyTorch's threads wait for each other then, ONNX Runtime's do not."""
+    spread = {n: float(np.percentile(t.seconds, 90) / np.percentile(t.seconds, 10)) for n, t in timings.items()}
+    worst = max(spread, key=lambda name: spread[name])
+    if spread[worst] < UNSTEADY:
+        return None
+    return f"the machine was busy: calls of {worst} varied by {spread[worst]:.1f}x. Measure again on an idle one"
 
 
 def peak_memory_bytes(artifact: Path, inputs: Sequence[Any], threads: int) -> int:

@@ -36,6 +36,7 @@ class Contenders:
     rows: Arrays
     metrics: dict[str, float]
     table: list[ReferenceRow]
+    refused: dict[str, str]  # why there is no fp32 contender in a runtime, which its variants need
 
     @property
     def baseline(self) -> str:
@@ -62,29 +63,36 @@ def prepare(
     threads: int,
     progress: Progress,
 ) -> Contenders:
-    """Writes, reloads, checks and measures them all, in rounds with each other."""
-    folders, predictors = {}, {}
-    for name, write in _writers(job, runtimes):
-        with progress.stage(f"{name}: write and reload"):
-            folder = job.workspace / "contenders" / name
-            folder.mkdir(parents=True)
-            runtime, config = write(folder)
-            artifact.write(folder, job.task, runtime, config, custom_objects)
-            folders[name], predictors[name] = folder, artifact.load(folder, threads)
-    first = next(iter(predictors))
-    with progress.stage("evaluate full precision"):
-        rows = baseline_rows(predictors[first], job.samples)
-        metrics = {}
-        for name in list(predictors):
-            try:
+    """Writes, reloads, checks and measures them all, in rounds with each other.
+
+    The baseline has to work. Another one that does not is left out with a line: nobody asked for bf16, and variants
+    of a runtime the model cannot be exported to are refused one by one.
+    """
+    folders: dict[str, Path] = {}
+    predictors: dict[str, Predictor] = {}
+    refused: dict[str, str] = {}
+    metrics: dict[str, dict[str, float]] = {}
+    rows: Arrays = {}
+    for name, runtime, write in _writers(job, runtimes):
+        folder = folders[name] = job.workspace / "contenders" / name
+        folder.mkdir(parents=True)
+        try:
+            with progress.stage(f"{name}: write, reload and evaluate"):
+                artifact.write(folder, job.task, runtime, write(folder), custom_objects)
+                predictors[name] = artifact.load(folder, threads)
+                rows = rows or baseline_rows(predictors[name], job.samples)
                 metrics[name] = evaluate(predictors[name], rows, job.samples)
-            except QuantbentoError as error:
-                if name != BF16:
-                    raise
-                progress.say(f"{name}: left out: {error}")  # nobody asked for it, and not every model can
-                predictors.pop(name).close()
-                folders.pop(name)
-        _check_exports(predictors, rows, job)
+                if name.endswith("-fp32"):
+                    _check_same(predictors[name].rows(job.samples.inputs), rows, name)
+        except QuantbentoError as error:
+            if not metrics:
+                raise
+            progress.say(f"{name}: left out: {error}")
+            if name != BF16:
+                refused[runtime] = str(error)
+            for kept in (folders, predictors, metrics):
+                kept.pop(name, None)
+    first = next(iter(predictors))
     with progress.stage("measure full precision") as advance:
         timings = benchmark.measure(predictors, job.samples.inputs, settings, advance)
         few = job.samples.inputs[: settings.items]
@@ -92,6 +100,8 @@ def prepare(
             name: benchmark.peak_memory_bytes(folder, few, threads) if settings.memory else None
             for name, folder in folders.items()
         }
+    if note := benchmark.unsteady(timings):
+        progress.say(note)
     size = artifact.size_bytes(folders[first])
     table = [
         ReferenceRow(
@@ -106,23 +116,24 @@ def prepare(
         )
         for name in predictors
     ]
-    return Contenders(predictors, folders, rows, metrics[first], table)
+    return Contenders(predictors, folders, rows, metrics[first], table, refused)
 
 
-Write = Callable[[Path], tuple[str, dict[str, Any]]]  # writes a model into a folder: its runtime and settings
+Write = Callable[[Path], dict[str, Any]]  # writes a model into a folder and gives its runtime's configuration
 
 
-def _writers(job: Job, runtimes: set[str]) -> Iterator[tuple[str, Write]]:
+def _writers(job: Job, runtimes: set[str]) -> Iterator[tuple[str, str, Write]]:
+    """Name, runtime and writer of each, the baseline first."""
     if job.source.onnx:
-        yield "onnx-fp32", lambda folder: _copy_onnx(job, folder)
+        yield "onnx-fp32", "onnx", lambda folder: _copy_onnx(job, folder)
         return
-    yield "torch-fp32", lambda folder: _save_torch(job, folder, None)
-    yield BF16, lambda folder: _save_torch(job, folder, "bfloat16")
+    yield "torch-fp32", "torch", lambda folder: _save_torch(job, folder, None)
+    yield BF16, "torch", lambda folder: _save_torch(job, folder, "bfloat16")
     if "onnx" in runtimes:
-        yield "onnx-fp32", lambda folder: _copy_onnx(job, folder)
+        yield "onnx-fp32", "onnx", lambda folder: _copy_onnx(job, folder)
 
 
-def _save_torch(job: Job, folder: Path, dtype: str | None) -> tuple[str, dict[str, Any]]:
+def _save_torch(job: Job, folder: Path, dtype: str | None) -> dict[str, Any]:
     import torch
 
     from quantbento.runtimes import torch as runtime
@@ -132,10 +143,10 @@ def _save_torch(job: Job, folder: Path, dtype: str | None) -> tuple[str, dict[st
     if dtype:
         module = copy.deepcopy(module).to(getattr(torch, dtype))
     runtime.save(module, folder)
-    return "torch", {"output_names": job.task.output_names} | ({"dtype": dtype} if dtype else {})
+    return {"output_names": job.task.output_names} | ({"dtype": dtype} if dtype else {})
 
 
-def _copy_onnx(job: Job, folder: Path) -> tuple[str, dict[str, Any]]:
+def _copy_onnx(job: Job, folder: Path) -> dict[str, Any]:
     import onnx
     from onnx.external_data_helper import uses_external_data
 
@@ -148,17 +159,14 @@ def _copy_onnx(job: Job, folder: Path) -> tuple[str, dict[str, Any]]:
         onnx.save(onnx.load(model), folder / MODEL, save_as_external_data=True, location=f"{MODEL}.data")
     else:
         shutil.copyfile(model, folder / MODEL)
-    return "onnx", {}
+    return {}
 
 
-def _check_exports(predictors: dict[str, Predictor], rows: Arrays, job: Job) -> None:
+def _check_same(own: Arrays, rows: Arrays, name: str) -> None:
     """An export that computes something else would make every variant of it look badly quantized."""
-    for name, predictor in predictors.items():
-        if name.endswith("-fp32"):
-            own = predictor.rows(job.samples.inputs)
-            flat = [np.concatenate([r[k].ravel() for k in rows]) for r in (rows, own)]
-            if (db := sqnr_db(*flat)) < SOUND_EXPORT_DB:
-                raise QuantbentoError(
-                    f"{name} does not compute what the original does: {db:.0f} dB apart, {SOUND_EXPORT_DB:.0f} needed. "
-                    "The export to ONNX is broken for this model; use variants of another runtime"
-                )
+    flat = [np.concatenate([r[k].ravel() for k in rows]) for r in (rows, own)]
+    if (db := sqnr_db(*flat)) < SOUND_EXPORT_DB:
+        raise QuantbentoError(
+            f"{name} does not compute what the original does: {db:.0f} dB apart, {SOUND_EXPORT_DB:.0f} needed. "
+            "The export to ONNX is broken for this model; use variants of another runtime"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -30,7 +31,8 @@ def _is_project(module: ModuleType | None) -> bool:
     if module is None or module.__name__ in ("quantbento", "__main__", "builtins"):
         return False  # __main__ is always pickled by value; quantbento is installed wherever it serves
     places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
-    installed = [Path(sysconfig.get_path(p)).resolve() for p in ("stdlib", "platstdlib", "purelib", "platlib")]
+    paths = [sysconfig.get_path(p) for p in ("stdlib", "platstdlib", "purelib", "platlib")]
+    installed = [Path(p).resolve() for p in [*paths, *site.getsitepackages(), site.getusersitepackages()]]
     resolved = [Path(p).resolve() for p in places if p]
     return bool(resolved) and not any(r.is_relative_to(i) for r in resolved for i in installed)
 

@@ -130,6 +130,8 @@ class _Run:
         folder = self.workspace / "variants" / variant.name
         folder.mkdir(parents=True)
         try:
+            if reason := contenders.refused.get(quantizer.runtime):
+                raise QuantbentoError(reason)
             self._quantize(row, quantizer, job, folder, custom_objects)
             self._judge(row, variant, job, contenders, folder)
             if row.passed or self.keep_failed:
@@ -182,6 +184,8 @@ class _Run:
                 few = inputs[: settings.items]
                 row.peak_memory_bytes = benchmark.peak_memory_bytes(folder, few, self.threads)
             predictor.close()
+        if note := benchmark.unsteady(timings):
+            self.progress.say(f"{row.name}: {note}")
         gates = self.recipe.gates_of(variant)
         results = judge(gates, row.metrics, contenders.metrics, better, speedup=speed.median, size_ratio=row.size_ratio)
         row.gates = [r.report() for r in results]

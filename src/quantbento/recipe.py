@@ -101,6 +101,7 @@ class Benchmark(_Strict):
 
     items: int = Field(64, gt=0, description="inputs a timed call")
     rounds: int = Field(15, ge=3, description="paired rounds")
+    max_seconds: float = Field(60.0, gt=0, description="no further round after that, once there are five")
     latency_calls: int = Field(100, ge=10, description="timed calls with a single input")
     threads: int | None = Field(None, gt=0, description="CPU threads; all cores when left out")
     memory: bool = Field(True, description="measure peak memory, in a process of its own for each contender")

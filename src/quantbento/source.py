@@ -224,5 +224,14 @@ def _hash_files(files: list[Path], base: Path | None = None) -> str:
     return total.hexdigest()
 
 
-def _external_data(onnx: Path) -> list[Path]:
-    return sorted(onnx.parent.glob(onnx.name + "*data"))
+def _external_data(path: Path) -> list[Path]:
+    """Files beside an ONNX file that hold its weights, where it says they do."""
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    try:
+        tensors = onnx.load(path, load_external_data=False).graph.initializer
+    except Exception as error:  # protobuf's own, which share no base
+        raise QuantbentoError(f"{path} is not an ONNX file: {summary(error)}") from None
+    names = {ExternalDataInfo(tensor).location for tensor in tensors if uses_external_data(tensor)}
+    return sorted(path.parent / name for name in names)

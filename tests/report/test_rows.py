@@ -88,7 +88,7 @@ def test_a_reader_never_sees_half_of_it(report, tmp_path):
 
 def test_a_folder_that_cannot_be_is_an_error_that_names_the_option(report, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(QuantbentoError, match=r"report\.json could not be written: Not a directory;.*--output"):
+    with pytest.raises(QuantbentoError, match=r"could not be written: Not a directory;.*--output"):
         report.write(tmp_path / "file")
 
 

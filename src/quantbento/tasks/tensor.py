@@ -76,7 +76,8 @@ class TensorTask(Task):
 
     def _check_array(self, name: str, value: Any) -> np.ndarray:
         try:
-            array = np.asarray(value, dtype=np.float32)
+            with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused below
+                array = np.asarray(value, dtype=np.float32)
         except (ValueError, TypeError, OverflowError):
             raise InvalidInput(f"{name} must be numbers of shape {tuple(self.shapes[name])}, and is not") from None
         if list(array.shape) != self.shapes[name]:
@@ -160,4 +161,9 @@ def _onnx_names(path: Path) -> tuple[list[str], list[str]]:
 
     graph = onnx.load(path, load_external_data=False).graph
     weights = {i.name for i in graph.initializer}
-    return [i.name for i in graph.input if i.name not in weights], [o.name for o in graph.output]
+    inputs = [i for i in graph.input if i.name not in weights]
+    if others := [i.name for i in inputs if i.type.tensor_type.elem_type != onnx.TensorProto.FLOAT]:
+        raise QuantbentoError(
+            f"{path}: the inputs {one_of(others)} are not float32; task tensor takes float inputs only"
+        )
+    return [i.name for i in inputs], [o.name for o in graph.output]
