@@ -108,8 +108,10 @@ def _read_folder(folder: Path, auto_class: str, trust_remote_code: bool) -> torc
                 "trust_remote_code: true under model"
             ) from error
         raise QuantbentoError(f"{folder} could not be loaded as {auto_class}: {error}") from error
-    # A head that the checkpoint lacks is silently filled with random numbers. A pooler is not used by any task.
-    missing = sorted(k for k in info["missing_keys"] if "pooler" not in k)
+    # A head that the checkpoint lacks is silently filled with random numbers. Embeddings do not use the encoder's own
+    # pooler; a classifier does.
+    unused = "pooler." if auto_class == "AutoModel" else "no such key"
+    missing = sorted(k for k in info["missing_keys"] if not k.startswith(unused))
     if missing:
         raise QuantbentoError(
             f"{folder} has no weights for {', '.join(missing[:4])}{' ...' * (len(missing) > 4)}: they would be random. "

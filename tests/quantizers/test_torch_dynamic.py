@@ -160,3 +160,31 @@ def test_the_artifact_is_a_quarter_of_the_original(tmp_path):
     (tmp_path / "fp32").mkdir()
     runtime.save(module, tmp_path / "fp32")
     assert artifact.size_bytes(tmp_path / "int8") / artifact.size_bytes(tmp_path / "fp32") < 0.28
+
+
+def test_gpt2s_layers_are_quantized_too(tmp_path):
+    from transformers import GPT2Config, GPT2Model
+
+    torch.manual_seed(0)
+    gpt2 = GPT2Model(GPT2Config(vocab_size=8, n_positions=16, n_embd=32, n_layer=2, n_head=2))
+
+    class Encoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gpt2 = gpt2
+
+        def forward(self, embedded):
+            return self.gpt2(inputs_embeds=embedded, use_cache=False).last_hidden_state
+
+    inputs = list(numbers(6, 5, 32))
+    job = job_of(Encoder(), inputs, tmp_path)
+    done, predictor = quantized(job, "torch-dynamic", tmp_path / "int8")
+    linear = sum(
+        p.numel() for n, p in gpt2.named_parameters() if n.startswith("h.") and n.endswith("weight") and p.ndim == 2
+    )
+    assert done.counts == {"Linear": 8}
+    assert done.quantized_parameters == linear
+    with torch.inference_mode():
+        expected = job.source.module(torch.from_numpy(np.stack(inputs))).numpy()
+    assert 20 < sqnr_db(expected, np.stack(predictor(inputs))) < 100
+    assert type(gpt2.h[0].mlp.c_fc).__name__ == "Conv1D"  # the source stays as it was

@@ -37,9 +37,10 @@ class TorchDynamic(Quantizer):
 
         from quantbento.runtimes import torch as runtime
 
-        source = job.source.module
-        assert source is not None
-        candidates = {name: type(m) for name, m in source.named_modules() if type(m) in _quantizable()}
+        assert job.source.module is not None
+        module = _conv1d_as_linear(copy.deepcopy(job.source.module))
+        before = dict(module.named_modules())
+        candidates = {name: type(m) for name, m in before.items() if type(m) in _quantizable()}
         chosen = select(candidates, options.include, options.exclude, "quantizable module")
         if not chosen:
             raise QuantbentoError(
@@ -49,9 +50,10 @@ class TorchDynamic(Quantizer):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             configs = {name: _qconfig(candidates[name], options.per_channel) for name in chosen}
-            module = torch.ao.quantization.quantize_dynamic(copy.deepcopy(source), configs, dtype=torch.qint8)
+            torch.ao.quantization.quantize_dynamic(module, configs, dtype=torch.qint8, inplace=True)
         runtime.save(module, folder)
-        return _count(source, module, chosen, {"output_names": job.task.output_names})
+        total = sum(p.numel() for p in job.source.module.parameters())
+        return _count(before, module, chosen, total, {"output_names": job.task.output_names})
 
 
 def _quantizable() -> tuple[Any, ...]:
@@ -68,10 +70,27 @@ def _qconfig(kind: Any, per_channel: bool) -> Any:
     return per_channel_dynamic_qconfig if per_channel and kind is torch.nn.Linear else default_dynamic_qconfig
 
 
-def _count(source: Any, module: Any, chosen: list[str], runtime_config: dict[str, Any]) -> Quantized:
+def _conv1d_as_linear(module: Any) -> Any:
+    """GPT-2's layers are `Conv1D`, a linear layer with its weight transposed, which quantization passes over in
+    silence; the same layers as `nn.Linear`, in place."""
+    import torch
+
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if (type(child).__module__, type(child).__name__) != ("transformers.pytorch_utils", "Conv1D"):
+                continue
+            linear = torch.nn.Linear(*child.weight.shape, device="meta")
+            linear.weight = torch.nn.Parameter(child.weight.detach().t().contiguous())
+            linear.bias = torch.nn.Parameter(child.bias.detach())
+            setattr(parent, name, linear.eval())
+    return module
+
+
+def _count(
+    before: dict[str, Any], module: Any, chosen: list[str], parameters: int, runtime_config: dict[str, Any]
+) -> Quantized:
     """Counts by looking at the result: a layer that was asked for may have been passed over in silence."""
     after = dict(module.named_modules())
-    before = dict(source.named_modules())
     done = [n for n in chosen if "quantized" in type(after[n]).__module__]
     if not done:
         raise QuantbentoError(f"torch-dynamic quantized none of the {len(chosen)} layers that were chosen")
@@ -79,6 +98,6 @@ def _count(source: Any, module: Any, chosen: list[str], runtime_config: dict[str
         runtime_config,
         dict(Counter(type(before[n]).__name__ for n in done)),
         quantized_parameters=sum(p.numel() for n in done for k, p in before[n].named_parameters() if "weight" in k),
-        parameters=sum(p.numel() for p in source.parameters()),
+        parameters=parameters,
         left_out=[n for n in chosen if n not in done],
     )
