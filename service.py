@@ -23,7 +23,7 @@ from quantbento.serving.answers import answers_of
 from quantbento.serving.errors import RequestGuard
 from quantbento.serving.logs import without_clients_mistakes
 from quantbento.serving.model import ServedModel, items
-from quantbento.serving.openai import OpenAIErrors, embeddings_response, one_or_many
+from quantbento.serving.openai import OpenAIErrors, check_dimensions, embeddings_response, one_or_many
 from quantbento.serving.settings import ServiceSettings
 
 without_clients_mistakes()
@@ -36,7 +36,7 @@ VECTOR = {"type": "array", "items": {"type": "number"}}
 LABEL = {"type": "object", "properties": {"label": {"type": "string"}, "score": {"type": "number"}}}
 
 
-@bentoml.service(**settings.service_config())
+@bentoml.service(**settings.service_config(calls_itself=True))
 class Embedding:
     """Texts to embeddings."""
 
@@ -59,10 +59,12 @@ class Embedding:
         input: LoneOrTexts,
         model: str = "",
         encoding_format: Literal["float", "base64"] = "float",
+        dimensions: int | None = None,
         user: str | None = None,
     ) -> dict[str, Any]:
         """OpenAI's embeddings endpoint; `model` is echoed, one is served."""
         vectors = await self.to_async.encode(input)
+        check_dimensions(dimensions, vectors)
         return embeddings_response(vectors, encoding_format, model or embedder.tag, self.model.count_tokens(input))
 
     def __is_ready__(self) -> bool:

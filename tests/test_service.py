@@ -92,14 +92,17 @@ def test_the_openai_client_works_unchanged(embedding, served_home):
     np.testing.assert_allclose([d.embedding for d in given.data], expected, atol=1e-6)
     assert given.usage.prompt_tokens == 6 + 6
     assert len(client.embeddings.create(model="any", input="good", encoding_format="float").data) == 1
+    assert len(client.embeddings.create(model="any", input="good", dimensions=32).data[0].embedding) == 32
+    with pytest.raises(openai.BadRequestError, match="embeddings have 32"):
+        client.embeddings.create(model="any", input="good", dimensions=16)
     with pytest.raises(openai.BadRequestError, match="must not be empty"):
         client.embeddings.create(model="any", input=["good", " "])
 
 
-def test_openai_requests_are_batched_too_and_none_fails(embedding):
-    texts, _ = labelled_texts(300, seed=12)
+def test_as_many_openai_requests_as_are_allowed_at_once_are_batched_and_none_fails(embedding):
+    texts, _ = labelled_texts(512, seed=12)
     bodies = [{"model": "m", "input": text} for text in texts]
-    answers = asyncio.run(post_all(f"{embedding.url}/v1/embeddings", bodies, clients=32))
+    answers = asyncio.run(post_all(f"{embedding.url}/v1/embeddings", bodies, clients=256))
     assert {status for status, _ in answers} == {200}
 
 

@@ -79,7 +79,8 @@ def _conv1d_as_linear(module: Any) -> Any:
         for name, child in parent.named_children():
             if (type(child).__module__, type(child).__name__) != ("transformers.pytorch_utils", "Conv1D"):
                 continue
-            linear = torch.nn.Linear(*child.weight.shape, device="meta")
+            inputs, outputs = child.weight.shape
+            linear = torch.nn.Linear(inputs, outputs, device="meta")
             linear.weight = torch.nn.Parameter(child.weight.detach().t().contiguous())
             linear.bias = torch.nn.Parameter(child.bias.detach())
             setattr(parent, name, linear.eval())

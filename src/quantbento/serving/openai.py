@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from bentoml.exceptions import InvalidArgument
 
 from quantbento.serving.errors import App, Message, Receive, Scope, Send
 
@@ -15,6 +16,16 @@ from quantbento.serving.errors import App, Message, Receive, Scope, Send
 def one_or_many(value: Any) -> Any:
     """A lone text as a list of one: clients may send either."""
     return [value] if isinstance(value, str) else value
+
+
+def check_dimensions(wanted: int | None, vectors: Sequence[Any]) -> None:
+    """Shorter vectors than the model's are not to be had; to give others in silence would break the client's index.
+
+    Raises:
+        InvalidArgument: 400, with the model's number.
+    """
+    if wanted is not None and wanted != len(vectors[0]):
+        raise InvalidArgument(f"dimensions {wanted}: this model's embeddings have {len(vectors[0])}; leave it out")
 
 
 def embeddings_response(vectors: Sequence[Any], encoding_format: str, model: str, tokens: int) -> dict[str, Any]:

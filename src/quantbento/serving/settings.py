@@ -62,15 +62,22 @@ class ServiceSettings(BaseModel):
             raise ValueError(f"gpu_type {self.gpu_type!r} needs gpu=1 or more; it would be dropped in silence")
         return self
 
-    def service_config(self) -> dict[str, Any]:
-        """Keyword arguments for `@bentoml.service`."""
+    def service_config(self, calls_itself: bool = False) -> dict[str, Any]:
+        """Keyword arguments for `@bentoml.service`.
+
+        Where an endpoint calls another of the same service, BentoML counts the request twice, and would refuse the
+        inner ones of a full house: `calls_itself` leaves room for them.
+        """
         resources: dict[str, Any] = {"cpu": self.cpu, "memory": self.memory}
         if self.gpu:
             resources |= {"gpu": self.gpu} | ({"gpu_type": self.gpu_type} if self.gpu_type else {})
         config: dict[str, Any] = {
             "resources": resources,
             "workers": self.workers,
-            "traffic": {"timeout": self.timeout_seconds, "max_concurrency": self.max_concurrency},
+            "traffic": {
+                "timeout": self.timeout_seconds,
+                "max_concurrency": self.max_concurrency * (2 if calls_itself else 1),
+            },
             "logging": {"access": {"enabled": self.access_log}},
             # BentoML closes the session an endpoint calls its sibling through every 100 requests, with calls in
             # flight, which fails them (bentoml/BentoML#5540).
