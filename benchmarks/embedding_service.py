@@ -6,6 +6,7 @@ turns. The load generator shares the cores with the server, as a sidecar would. 
 
     make bench
     python benchmarks/embedding_service.py --turns 5 --seconds 8 --output reports/bench.json
+    PLAIN_THREADS=1 make bench      the peer tuned: ONNX Runtime with one thread a request
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ config = artifact.describe(stored.path)["task_config"]
 tokenizer = Tokenizer.from_file(str(stored.path / "tokenizer.json"))
 tokenizer.enable_truncation(config["text"]["max_length"])
 tokenizer.no_padding()
-session = ort.InferenceSession(str(stored.path / "model.onnx"), providers=["CPUExecutionProvider"])
+options = ort.SessionOptions()
+options.intra_op_num_threads = int(os.environ.get("PLAIN_THREADS", "0"))  # 0 is the default: all cores
+session = ort.InferenceSession(str(stored.path / "model.onnx"), options, providers=["CPUExecutionProvider"])
 names = [i.name for i in session.get_inputs()]
 app = FastAPI()
 

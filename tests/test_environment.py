@@ -8,8 +8,18 @@ import platform
 import subprocess
 import sys
 
+import pytest
+
 from quantbento import __version__
-from quantbento.environment import PACKAGES, describe, missing_packages, package_versions
+from quantbento import environment as environment_module
+from quantbento.environment import (
+    PACKAGES,
+    describe,
+    missing_packages,
+    other_cpu,
+    package_versions,
+    saturates,
+)
 
 
 def test_the_environment_is_this_one_and_fits_into_json():
@@ -40,3 +50,30 @@ def test_reading_versions_imports_nothing():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True []"
     assert "torch" in PACKAGES
+
+
+VNNI, PLAIN, ARM = ["avx2", "avx512_vnni"], ["avx2", "avx512f"], ["asimddp"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "cut_off"), [(VNNI, False), (PLAIN, True), (ARM, False)], ids=["vnni", "avx2", "arm"]
+)
+def test_8_bit_products_are_cut_off_on_x86_without_vnni(flags, cut_off):
+    assert saturates(flags) is cut_off
+
+
+@pytest.mark.parametrize(
+    ("judged", "here", "runtime", "warned"),
+    [
+        (VNNI, PLAIN, "onnx", True),
+        (VNNI, VNNI, "onnx", False),
+        (PLAIN, PLAIN, "onnx", False),
+        (VNNI, PLAIN, "torch", False),
+    ],
+    ids=["other-cpu", "same-cpu", "judged-so", "torch"],
+)
+def test_a_model_on_a_cpu_that_computes_otherwise_is_warned_of(monkeypatch, judged, here, runtime, warned):
+    monkeypatch.setattr(environment_module, "_cpu", lambda: ("this one", set(here)))
+    warning = other_cpu({"cpu": "that one", "cpu_flags": judged}, runtime)
+    assert (warning is not None) is warned
+    assert warning is None or ("that one" in warning and "this one" in warning)

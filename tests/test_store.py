@@ -367,3 +367,13 @@ def test_a_store_that_is_not_there_yet_is_made(made, bento_home):
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, with its content."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_loading_warns_of_a_cpu_that_computes_otherwise(made, monkeypatch, caplog):
+    from quantbento import environment
+
+    content = {"variant": {}, "environment": {"cpu": "that one", "cpu_flags": ["avx2", "avx_vnni"]}}
+    tag = store.save("demo", made, content, LABELS, {}).tag
+    monkeypatch.setattr(environment, "_cpu", lambda: ("this one", {"avx2"}))
+    assert answer(tag) == [1, 2, 3]
+    assert f"{tag}: it was judged on a CPU with VNNI (that one)" in caplog.text

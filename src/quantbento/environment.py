@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import platform
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,23 @@ def describe(threads: int) -> dict[str, Any]:
         "threads": threads,
         "gpu": _gpu(),
     }
+
+
+def saturates(cpu_flags: Iterable[str] | None = None) -> bool:
+    """Whether 8-bit products overflow 16 bits and are cut off: on x86 without VNNI, where the same INT8 model answers
+    differently (microsoft/onnxruntime#14642). This machine's flags by default."""
+    flags = set(_cpu()[1] if cpu_flags is None else cpu_flags)
+    return "avx2" in flags and not flags & {"avx512_vnni", "avx_vnni", "amx_int8"}
+
+
+def other_cpu(judged_on: dict[str, Any], runtime: str) -> str | None:
+    """What to warn of if a model was judged on a CPU whose INT8 arithmetic this one does not have."""
+    if runtime != "onnx" or saturates(judged_on.get("cpu_flags", ())) or not saturates():
+        return None
+    return (
+        f"it was judged on a CPU with VNNI ({judged_on.get('cpu')}) and answers differently on this one ({_cpu()[0]}); "
+        "make it here, with reduce_range: true"
+    )
 
 
 def package_versions(names: tuple[str, ...]) -> dict[str, str]:

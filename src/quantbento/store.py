@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import shutil
@@ -22,10 +23,12 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from quantbento import artifact, manifest
+from quantbento.environment import other_cpu
 from quantbento.errors import StoreError, did_you_mean
 from quantbento.predictor import Predictor
 
 LOCK_SECONDS = 60
+logger = logging.getLogger("quantbento")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,14 @@ class StoredModel:
         """The manifest, after every file was hashed; raises `StoreError` otherwise."""
         return manifest.verify(self.path, self.tag)
 
+    def load(self, threads: int | None = None) -> Predictor:
+        """The model, after every file was hashed; logs a warning where this CPU computes INT8 differently."""
+        judged_on = self.verify().get("environment", {})
+        predictor = artifact.load(self.path, threads)
+        if warning := other_cpu(judged_on, predictor.runtime.name):
+            logger.warning("%s: %s", self.tag, warning)
+        return predictor
+
     @property
     def created(self) -> str:
         """ISO 8601; empty where the model is damaged."""
@@ -60,9 +71,7 @@ def load(tag: str, threads: int | None = None) -> Predictor:
     Raises:
         StoreError: no such model, or it is not as it was saved. Nothing was unpickled then.
     """
-    model = find(tag)
-    model.verify()
-    return artifact.load(model.path, threads)
+    return find(tag).load(threads)
 
 
 def find(tag: str) -> StoredModel:

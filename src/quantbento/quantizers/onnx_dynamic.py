@@ -17,12 +17,14 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from quantbento.environment import saturates
 from quantbento.errors import QuantbentoError, summary
 from quantbento.onnx_export import LARGEST_IN_ONE_FILE, fp32_onnx
 from quantbento.quantizers import onnx_per_token
 from quantbento.quantizers.base import Job, Quantized, Quantizer, QuantizerOptions, select
 from quantbento.runtimes.onnx import MODEL
 
+logger = logging.getLogger("quantbento")
 PER_TENSOR_OPS = ("MatMul", "Gather", "Attention", "LSTM", "EmbedLayerNormalization")
 # What a quantized node looks like afterwards.
 INTEGER_OPS = (
@@ -77,6 +79,8 @@ class OnnxDynamic(Quantizer):
     def quantize(self, job: Job, options: OnnxDynamicOptions, folder: Path) -> Quantized:
         import onnx
 
+        if not options.reduce_range and saturates():
+            logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
         exported = fp32_onnx(job)
         before = onnx.load(exported, load_external_data=False).graph
         model = _prepared(onnx.load(exported))

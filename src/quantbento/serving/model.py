@@ -39,10 +39,12 @@ class ServedModel:
         Raises:
             QuantbentoError: it is missing, damaged, for another task, or does not answer.
         """
-        stored = self._verified()
-        self.predictor = artifact.load(stored.path, self.settings.threads)
-        self._warm_up()
-        logger.info("Serving %s on %s", stored.tag, self.predictor.runtime.name)
+        stored = store.find(self.tag)
+        predictor = stored.load(self.settings.threads)
+        self._check_task(stored, predictor.task.name)
+        self._warm_up(predictor)
+        self.predictor = predictor
+        logger.info("Serving %s on %s", stored.tag, predictor.runtime.name)
         return self
 
     def preflight(self) -> None:
@@ -52,20 +54,18 @@ class ServedModel:
             CannotServe: it is missing, damaged, or for another task.
         """
         try:
-            self._verified()
+            stored = store.find(self.tag)
+            stored.verify()
+            self._check_task(stored, artifact.describe(stored.path)["task"])
         except QuantbentoError as error:
             raise CannotServe(str(error)) from None
 
-    def _verified(self) -> store.StoredModel:
-        stored = store.find(self.tag)
-        stored.verify()
-        found = artifact.describe(stored.path)["task"]
+    def _check_task(self, stored: store.StoredModel, found: str) -> None:
         if found != self._task_name:
             raise QuantbentoError(
                 f"{stored.tag} is a model for {found}; this service serves {self._task_name}. "
                 "Services: Embedding, TextClassification, TensorModel"
             )
-        return stored
 
     @property
     def ready(self) -> bool:
@@ -81,7 +81,7 @@ class ServedModel:
         """The stored model's task, for the API's schema; None as long as the model is not in the store."""
         try:
             return artifact.load_task(store.find(self.tag).path)
-        except (StoreError, OSError):
+        except (StoreError, OSError, ValueError, KeyError):  # the service says what is wrong when it starts
             return None
 
     def check(self, inputs: list[Any]) -> list[Any]:
@@ -119,14 +119,12 @@ class ServedModel:
         assert self.predictor is not None
         return sum(self.predictor.task.length(self.predictor.task.encode(text)) for text in texts)
 
-    def _warm_up(self) -> None:
-        assert self.predictor is not None
-        example = self.predictor.task.example()
+    def _warm_up(self, predictor: Predictor) -> None:
+        example = predictor.task.example()
         try:
-            self.predictor.run([example])
-            self.predictor.run([example] * self.settings.max_batch_size)
+            predictor.run([example])
+            predictor.run([example] * self.settings.max_batch_size)
         except Exception as error:
-            self.predictor = None
             raise QuantbentoError(f"{self.tag} does not answer: {type(error).__name__}: {error}") from error
 
 
