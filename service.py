@@ -20,6 +20,7 @@ import bentoml
 from pydantic import BeforeValidator
 
 from quantbento.serving.answers import answers_of
+from quantbento.serving.bento import model_to_pack, packed_model
 from quantbento.serving.errors import RequestGuard
 from quantbento.serving.logs import without_clients_mistakes
 from quantbento.serving.model import ServedModel, items
@@ -28,9 +29,10 @@ from quantbento.serving.settings import ServiceSettings
 
 without_clients_mistakes()
 settings = bentoml.use_arguments(ServiceSettings)
-embedder = ServedModel(settings, "minilm-l6-v2-onnx-int8", "feature-extraction")
-classifier = ServedModel(settings, "sst2-onnx-int8", "text-classification")
-tensor_model = ServedModel(settings, "two-moons-onnx-int8", "tensor")
+packed = packed_model(Path(__file__).parent)
+embedder = ServedModel(settings, packed or "minilm-l6-v2-onnx-int8", "feature-extraction")
+classifier = ServedModel(settings, packed or "sst2-onnx-int8", "text-classification")
+tensor_model = ServedModel(settings, packed or "two-moons-onnx-int8", "tensor")
 Texts, LoneOrTexts = items(embedder), Annotated[items(embedder, pass_on=True), BeforeValidator(one_or_many)]
 VECTOR = {"type": "array", "items": {"type": "number"}}
 LABEL = {"type": "object", "properties": {"label": {"type": "string"}, "score": {"type": "number"}}}
@@ -39,6 +41,8 @@ LABEL = {"type": "object", "properties": {"label": {"type": "string"}, "score": 
 @bentoml.service(**settings.service_config(calls_itself=True))
 class Embedding:
     """Texts to embeddings."""
+
+    bento_model = model_to_pack(embedder.tag)
 
     @bentoml.on_deployment
     @staticmethod
@@ -75,6 +79,8 @@ class Embedding:
 class TextClassification:
     """Texts to labels."""
 
+    bento_model = model_to_pack(classifier.tag)
+
     @bentoml.on_deployment
     @staticmethod
     def preflight() -> None:
@@ -95,6 +101,8 @@ class TextClassification:
 @bentoml.service(**settings.service_config())
 class TensorModel:
     """Arrays to arrays: any PyTorch module or ONNX graph."""
+
+    bento_model = model_to_pack(tensor_model.tag)
 
     @bentoml.on_deployment
     @staticmethod
