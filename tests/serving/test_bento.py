@@ -13,6 +13,7 @@ import yaml
 from benchmarks.server import bento, serve
 from quantbento import store
 from quantbento.serving.bento import model_to_pack, packed_model
+from quantbento.serving.errors import CannotServe
 from tests.conftest import ROOT, model_store
 
 BUILD = {
@@ -37,7 +38,9 @@ def test_the_version_to_pack_is_an_exact_one(served_home):
     with model_store(served_home):
         exact = store.find("tiny-encoder-onnx-int8").tag
         assert str(model_to_pack("tiny-encoder-onnx-int8").tag) == exact
-        assert str(model_to_pack("not-there").tag) == "not-there"
+        missing = model_to_pack("tiny-encodr-onnx-int8")
+        with pytest.raises(CannotServe, match="did you mean 'tiny-encoder-onnx-int8'"):
+            missing.to_info()
 
 
 @pytest.mark.slow

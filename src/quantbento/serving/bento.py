@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, NoReturn
 
 import yaml
 from bentoml.models import BentoModel
 
 from quantbento import store
 from quantbento.errors import StoreError
+from quantbento.serving.errors import CannotServe
 
 
 def packed_model(folder: Path) -> str | None:
@@ -26,9 +28,23 @@ def packed_model(folder: Path) -> str | None:
 
 
 def model_to_pack(tag: str) -> BentoModel:
-    """What `bentoml build` packs: the version that a tag stands for now. Without such a model in the store it is the
-    tag as it is, and building says that the model is missing."""
+    """What `bentoml build` packs: the version that a tag stands for now."""
     try:
         return BentoModel(store.find(tag).tag)
     except StoreError:
-        return BentoModel(tag)
+        return _Missing(tag)
+
+
+class _Missing(BentoModel):
+    """A service may be imported without its model; building or serving it says which command saves one. BentoML
+    itself would look for it in the cloud, and complain of that."""
+
+    def to_info(self, *args: Any, **kwargs: Any) -> NoReturn:
+        self.resolve()
+
+    def resolve(self, *args: Any, **kwargs: Any) -> NoReturn:
+        try:
+            store.find(str(self.tag))
+        except StoreError as error:
+            raise CannotServe(str(error)) from None
+        raise CannotServe(f"{self.tag} was saved after the service was imported; run again")
