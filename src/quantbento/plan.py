@@ -13,9 +13,9 @@ from quantbento.environment import missing_packages, package_versions
 from quantbento.errors import QuantbentoError, RecipeError, StoreError, did_you_mean, one_of
 from quantbento.recipe import Recipe, Variant, load_recipe
 
-FINGERPRINT = "fingerprint"  # the label that tells what a stored model was made from
+FINGERPRINT = "fingerprint"  # the manifest's key that tells what a stored model was made from
 # A new version of any of these makes another artifact of the same recipe, or other figures for it.
-VERSIONED = ("onnxruntime", "onnxscript", "peft", "tokenizers", "torch", "transformers")
+VERSIONED = ("onnx", "onnxruntime", "onnxscript", "peft", "tokenizers", "torch", "transformers")
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,9 @@ def chosen(recipe: Recipe, only: list[str] | None) -> Recipe:
             [f"no variant {n!r}{did_you_mean(n, names)} (it has {one_of(names)})" for n in unknown],
             f"--variant for recipe {recipe.name!r}",
         )
-    return recipe if not only else replace_variants(recipe, [v for v in recipe.variants if v.name in only])
-
-
-def replace_variants(recipe: Recipe, variants: list[Variant]) -> Recipe:
-    return recipe.model_copy(update={"variants": variants})
+    if not only:
+        return recipe
+    return recipe.model_copy(update={"variants": [v for v in recipe.variants if v.name in only]})
 
 
 def _missing(recipe: Recipe) -> list[str]:
