@@ -8,15 +8,19 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import bentoml
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.server import bento, serve  # noqa: E402
+
 RECIPE = "configs/minilm.yaml"
 PAIRS = [
     ("A chef whisks eggs and sugar.", "Beat the eggs together with the sugar."),
@@ -30,20 +34,15 @@ def main() -> int:
     saved = subprocess.run([sys.executable, "save_models.py", RECIPE]).returncode
     if saved != 0:
         return saved
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)]
-    print(f"\n$ bentoml serve --port {port}", flush=True)
-    server = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    try:
-        with bentoml.SyncHTTPClient(f"http://127.0.0.1:{port}", server_ready_timeout=90) as client:
-            for left, right in PAIRS:
-                a, b = np.asarray(client.encode(texts=[left, right]))
-                print(f"similarity {float(a @ b):5.2f}  {left} | {right}")
-    finally:
-        server.terminate()
-        server.wait(30)
+    print("\n$ bentoml serve", flush=True)
+    with (
+        tempfile.TemporaryDirectory() as logs,
+        serve(bento(), {}, Path(logs) / "server.log") as server,
+        bentoml.SyncHTTPClient(server.url) as client,
+    ):
+        for left, right in PAIRS:
+            a, b = np.asarray(client.encode(texts=[left, right]))
+            print(f"similarity {float(a @ b):5.2f}  {left} | {right}")
     print(
         "\nNext: `make serve`, or with another model: "
         ".venv/bin/bentoml serve --arg model=minilm-l6-v2-torch-int8\n"

@@ -3,13 +3,14 @@
 import itertools
 import re
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from quantbento import artifact
-from quantbento.benchmark import Timing, as_dict, measure, peak_memory_bytes, speedup
+from quantbento.benchmark import Timing, measure, peak_memory_bytes, speedup
 from quantbento.errors import QuantbentoError
 from quantbento.predictor import Predictor
 from quantbento.recipe import Benchmark
@@ -71,7 +72,7 @@ def test_rounds_are_paired_and_inputs_repeated(small):
 
 def test_speedup_is_the_median_of_paired_ratios():
     reference, contender = Timing({}, 0, [1.0, 10.0, 4.0]), Timing({}, 0, [0.5, 10.0, 1.0])
-    found = as_dict(speedup(reference, contender))
+    found = asdict(speedup(reference, contender))
     assert found["median"] == 2
     assert found == pytest.approx({"median": 2, "p10": 1.2, "p90": 3.6})
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from quantbento.errors import InvalidInput, QuantbentoError
-from quantbento.evaluate import baseline_rows, evaluate, recovery
+from quantbento.evaluate import checked_rows, evaluate, recovery
 from quantbento.predictor import Predictor
 from quantbento.runtimes.torch import TorchRuntime
 from quantbento.samples import SampleSet
@@ -31,7 +31,7 @@ def predictor(function=lambda x: x, outputs=("output",)):
 
 @pytest.fixture
 def rows():
-    return baseline_rows(predictor(), SAMPLES)
+    return checked_rows(predictor(), SAMPLES, "the full-precision model")
 
 
 def test_metrics_are_the_task_s(rows):
@@ -50,7 +50,7 @@ def test_a_variant_that_is_not_finite_is_refused(rows, value):
 
 def test_a_baseline_that_is_not_finite_is_refused():
     with pytest.raises(QuantbentoError, match=r"the full-precision model gives NaN .* for 3 of 3 samples"):
-        baseline_rows(predictor(lambda x: x * float("nan")), SAMPLES)
+        checked_rows(predictor(lambda x: x * float("nan")), SAMPLES, "the full-precision model")
 
 
 def test_another_shape_is_refused(rows):
@@ -73,7 +73,7 @@ def test_a_variant_that_does_not_run_is_an_error_of_its_own(rows):
 
 def test_a_bad_sample_is_named_by_its_place():
     with pytest.raises(InvalidInput, match=r"item 1: x must have shape \(2,\), not \(3,\)"):
-        baseline_rows(predictor(), SampleSet([[1.0, 2.0], [1.0, 2.0, 3.0]]))
+        checked_rows(predictor(), SampleSet([[1.0, 2.0], [1.0, 2.0, 3.0]]), "the full-precision model")
 
 
 def test_recovery_is_variant_over_baseline_where_that_means_something():

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -116,10 +116,6 @@ def peak_memory_bytes(artifact: Path, inputs: Sequence[Any], threads: int) -> in
         last = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
         raise QuantbentoError(f"the artifact does not load in a process of its own: {last[0]}")
     return int(json.loads(child.stdout.splitlines()[-1])["peak_memory_bytes"])
-
-
-def as_dict(speed: Speedup) -> dict[str, float]:
-    return asdict(speed)
 
 
 def _seconds(predictor: Predictor, inputs: Sequence[Any]) -> float:

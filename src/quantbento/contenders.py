@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import numpy as np
 
 from quantbento import artifact, benchmark
 from quantbento.errors import QuantbentoError
-from quantbento.evaluate import baseline_rows, evaluate
+from quantbento.evaluate import checked_rows, compare
 from quantbento.metrics import sqnr_db
 from quantbento.predictor import Predictor
 from quantbento.quantizers.base import Job
 from quantbento.recipe import Benchmark
 from quantbento.report.progress import Progress
 from quantbento.report.rows import ReferenceRow
+from quantbento.source import external_data
 from quantbento.tasks.base import Arrays
 
 # Exported and original differ by float rounding only: 90 dB and more for sound exports, below 20 for broken ones.
@@ -80,10 +81,11 @@ def prepare(
             with progress.stage(f"{name}: write, reload and evaluate"):
                 artifact.write(folder, job.task, runtime, write(folder), custom_objects)
                 predictors[name] = artifact.load(folder, threads)
-                rows = rows or baseline_rows(predictors[name], job.samples)
-                metrics[name] = evaluate(predictors[name], rows, job.samples)
+                own = checked_rows(predictors[name], job.samples, "the full-precision model")
+                rows = rows or own
+                metrics[name] = compare(job.task, rows, own, job.samples)
                 if name.endswith("-fp32"):
-                    _check_same(predictors[name].rows(job.samples.inputs), rows, name)
+                    _check_same(own, rows, name)
         except QuantbentoError as error:
             if not metrics:
                 raise
@@ -102,16 +104,16 @@ def prepare(
         }
     if note := benchmark.unsteady(timings):
         progress.say(note)
-    size = artifact.size_bytes(folders[first])
+    sizes = {name: artifact.size_bytes(folder) for name, folder in folders.items()}
     table = [
         ReferenceRow(
             name=name,
             runtime=artifact.describe(folders[name])["runtime"],
-            size_bytes=artifact.size_bytes(folders[name]),
-            size_ratio=artifact.size_bytes(folders[name]) / size,
+            size_bytes=sizes[name],
+            size_ratio=sizes[name] / sizes[first],
             metrics=metrics[name],
             **timings[name].report(),
-            speedup=benchmark.as_dict(benchmark.speedup(timings[first], timings[name])),
+            speedup=asdict(benchmark.speedup(timings[first], timings[name])),
             peak_memory_bytes=peaks[name],
         )
         for name in predictors
@@ -148,13 +150,12 @@ def _save_torch(job: Job, folder: Path, dtype: str | None) -> dict[str, Any]:
 
 def _copy_onnx(job: Job, folder: Path) -> dict[str, Any]:
     import onnx
-    from onnx.external_data_helper import uses_external_data
 
     from quantbento.onnx_export import fp32_onnx
     from quantbento.runtimes.onnx import MODEL
 
     model = fp32_onnx(job)
-    if any(uses_external_data(t) for t in onnx.load(model, load_external_data=False).graph.initializer):
+    if external_data(model):
         # The graph names the file beside it: under another name, it would not be found.
         onnx.save(onnx.load(model), folder / MODEL, save_as_external_data=True, location=f"{MODEL}.data")
     else:

@@ -7,12 +7,23 @@ import math
 from quantbento.errors import QuantbentoError, summary
 from quantbento.predictor import Predictor
 from quantbento.samples import SampleSet
-from quantbento.tasks.base import Arrays
+from quantbento.tasks.base import Arrays, Task
 
 
-def baseline_rows(baseline: Predictor, samples: SampleSet) -> Arrays:
-    """The baseline's rows, which every variant is compared with; checked to be finite."""
-    return _rows(baseline, samples, "the full-precision model")
+def checked_rows(predictor: Predictor, samples: SampleSet, who: str) -> Arrays:
+    """The rows of all samples; `who` is what an error calls the predictor.
+
+    Raises:
+        QuantbentoError: it does not run on them, or answers with NaN or infinity.
+    """
+    try:
+        rows = predictor.rows(samples.inputs)
+    except QuantbentoError:
+        raise
+    except Exception as error:  # an engine's own: a layer that cannot run quantized, a graph with a fixed batch
+        raise QuantbentoError(f"{who} does not run on the samples: {summary(error)}") from error
+    _finite(rows, who)
+    return rows
 
 
 def evaluate(variant: Predictor, rows: Arrays, samples: SampleSet) -> dict[str, float]:
@@ -21,12 +32,20 @@ def evaluate(variant: Predictor, rows: Arrays, samples: SampleSet) -> dict[str, 
     Raises:
         QuantbentoError: the variant does not run, or answers with NaN, infinity, or another shape.
     """
-    own = _rows(variant, samples, "the variant")
+    return compare(variant.task, rows, checked_rows(variant, samples, "the variant"), samples)
+
+
+def compare(task: Task, rows: Arrays, own: Arrays, samples: SampleSet) -> dict[str, float]:
+    """The task's metrics of a variant's own rows, given the baseline's.
+
+    Raises:
+        QuantbentoError: they differ in name or shape.
+    """
     for name, expected in rows.items():
         if name not in own or own[name].shape != expected.shape:
             got = own[name].shape if name in own else sorted(own)
             raise QuantbentoError(f"the variant's output {name!r} is {got}; the baseline's is {expected.shape}")
-    return variant.task.compare(rows, own, samples.labels)
+    return task.compare(rows, own, samples.labels)
 
 
 def recovery(metrics: dict[str, float], baseline: dict[str, float], better: dict[str, int]) -> dict[str, float]:
@@ -36,17 +55,6 @@ def recovery(metrics: dict[str, float], baseline: dict[str, float], better: dict
         for name, value in metrics.items()
         if better[name] > 0 and baseline.get(name, 0) > 0 and math.isfinite(value)
     }
-
-
-def _rows(predictor: Predictor, samples: SampleSet, who: str) -> Arrays:
-    try:
-        rows = predictor.rows(samples.inputs)
-    except QuantbentoError:
-        raise
-    except Exception as error:  # an engine's own: a layer that cannot run quantized, a graph with a fixed batch
-        raise QuantbentoError(f"{who} does not run on the samples: {summary(error)}") from error
-    _finite(rows, who)
-    return rows
 
 
 def _finite(rows: Arrays, who: str) -> None:

@@ -41,7 +41,7 @@ def _export(job: Job, path: Path) -> None:
     shapes = tuple({0: dynamic, 1: dynamic} if name in text_like else {0: dynamic} for name in names)
     module = _positional(job.source.module, names, outputs)
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 module,
                 example,
@@ -78,8 +78,8 @@ def _positional(module: Any, names: list[str], outputs: list[str]) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter warns and prints a great deal about things a user can do nothing about."""
+def quiet() -> Iterator[None]:
+    """The exporter and ONNX Runtime's quantizer warn and print a great deal that a user can do nothing about."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "root")]
     levels = [log.level for log in loggers]
     for log in loggers:

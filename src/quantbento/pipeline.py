@@ -87,12 +87,8 @@ class _Run:
         progress: Progress,
     ) -> None:
         self.plan, self.recipe, self.report = planned, planned.recipe, report
-        self.workspace, self.output, self.keep_failed, self.progress = (
-            workspace,
-            output,
-            keep_failed,
-            progress,
-        )
+        self.workspace, self.output = workspace, output
+        self.keep_failed, self.progress = keep_failed, progress
         self.threads = self.recipe.benchmark.threads or default_threads()
 
     def make_all(self) -> None:

@@ -58,7 +58,7 @@ def identify(spec: ModelSpec) -> dict[str, Any]:
     if spec.factory:
         return factories.identity(spec.factory) | adapter
     if spec.onnx:
-        return {"onnx": spec.onnx.name, "sha256": _hash_files([spec.onnx, *_external_data(spec.onnx)])}
+        return {"onnx": spec.onnx.name, "sha256": _hash_files([spec.onnx, *external_data(spec.onnx)])}
     if spec.id:
         return {"id": spec.id, "revision": _commit(spec), "subfolder": spec.subfolder} | adapter
     folder = _local_folder(spec)
@@ -88,6 +88,19 @@ def load_source(spec: ModelSpec, task: str) -> SourceModel:
         )
     module = _read_folder(folder, AUTO_CLASSES[task], spec.trust_remote_code)
     return SourceModel(_merge_adapter(module, spec.adapter), folder, trust_remote_code=spec.trust_remote_code)
+
+
+def external_data(path: Path) -> list[Path]:
+    """Files beside an ONNX file that hold its weights, where it says they do."""
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    try:
+        tensors = onnx.load(path, load_external_data=False).graph.initializer
+    except Exception as error:  # protobuf's own, which share no base
+        raise QuantbentoError(f"{path} is not an ONNX file: {summary(error)}") from None
+    names = {ExternalDataInfo(tensor).location for tensor in tensors if uses_external_data(tensor)}
+    return sorted(path.parent / name for name in names)
 
 
 def _read_folder(folder: Path, auto_class: str, trust_remote_code: bool) -> torch.nn.Module:
@@ -224,16 +237,3 @@ def _hash_files(files: list[Path], base: Path | None = None) -> str:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         total.update(f"{path.relative_to(base) if base else path.name} {digest}\n".encode())
     return total.hexdigest()
-
-
-def _external_data(path: Path) -> list[Path]:
-    """Files beside an ONNX file that hold its weights, where it says they do."""
-    import onnx
-    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
-
-    try:
-        tensors = onnx.load(path, load_external_data=False).graph.initializer
-    except Exception as error:  # protobuf's own, which share no base
-        raise QuantbentoError(f"{path} is not an ONNX file: {summary(error)}") from None
-    names = {ExternalDataInfo(tensor).location for tensor in tensors if uses_external_data(tensor)}
-    return sorted(path.parent / name for name in names)

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 
 from quantbento.environment import saturates
 from quantbento.errors import QuantbentoError, summary
-from quantbento.onnx_export import LARGEST_IN_ONE_FILE, fp32_onnx
+from quantbento.onnx_export import LARGEST_IN_ONE_FILE, fp32_onnx, quiet
 from quantbento.quantizers import onnx_per_token
 from quantbento.quantizers.base import Job, Quantized, Quantizer, QuantizerOptions, select
 from quantbento.runtimes.onnx import MODEL
@@ -82,8 +82,9 @@ class OnnxDynamic(Quantizer):
         if not options.reduce_range and saturates():
             logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
         exported = fp32_onnx(job)
-        before = onnx.load(exported, load_external_data=False).graph
-        model = _prepared(onnx.load(exported))
+        model = onnx.load(exported)
+        parameters = sum(prod(i.dims) for i in model.graph.initializer)
+        model = _prepared(model)
         if options.activations == "per_token":
             _check_opset(model)
             candidates = onnx_per_token.quantizable(model, options.ops)
@@ -105,31 +106,27 @@ class OnnxDynamic(Quantizer):
             onnx.save(model, folder / MODEL, save_as_external_data=large, location=f"{MODEL}.data")
         else:
             _quantize_per_tensor(model, nodes, options, folder / MODEL, large)
-        return _count(before, onnx.load(folder / MODEL, load_external_data=False).graph)
+        return _count(parameters, onnx.load(folder / MODEL, load_external_data=False).graph)
 
 
 def _quantize_per_tensor(model: Any, nodes: list[str], options: OnnxDynamicOptions, path: Path, large: bool) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)  # it logs advice on preprocessing that does not apply to dynamic quantization
     try:
-        quantize_dynamic(
-            model,
-            str(path),
-            op_types_to_quantize=options.ops,
-            nodes_to_quantize=nodes,
-            per_channel=options.per_channel,
-            reduce_range=options.reduce_range,
-            weight_type=QuantType.QInt8 if options.weight_type == "int8" else QuantType.QUInt8,
-            use_external_data_format=large,
-            extra_options={"MatMulConstBOnly": True},
-        )
+        with quiet():
+            quantize_dynamic(
+                model,
+                str(path),
+                op_types_to_quantize=options.ops,
+                nodes_to_quantize=nodes,
+                per_channel=options.per_channel,
+                reduce_range=options.reduce_range,
+                weight_type=QuantType.QInt8 if options.weight_type == "int8" else QuantType.QUInt8,
+                use_external_data_format=large,
+                extra_options={"MatMulConstBOnly": True},
+            )
     except Exception as error:
         raise QuantbentoError(f"ONNX Runtime could not quantize the graph: {summary(error)}") from error
-    finally:
-        root.setLevel(level)
 
 
 def _check_opset(model: Any) -> None:
@@ -177,7 +174,7 @@ def _transpose_gemm_weights(graph: Any) -> None:
                 graph.initializer.remove(weights[old])
 
 
-def _count(before: Any, after: Any) -> Quantized:
+def _count(parameters: int, after: Any) -> Quantized:
     import onnx
 
     counts = Counter(n.op_type for n in after.node if n.op_type in INTEGER_OPS)
@@ -188,4 +185,4 @@ def _count(before: Any, after: Any) -> Quantized:
         counts["Gather"] = lookups
     if not counts:
         raise QuantbentoError("onnx-dynamic quantized nothing: the graph has no integer operator afterwards")
-    return Quantized({}, dict(counts), sum(quantized.values()), sum(prod(i.dims) for i in before.initializer))
+    return Quantized({}, dict(counts), sum(quantized.values()), parameters)

@@ -38,7 +38,7 @@ def print_report(report: Report) -> None:
     for variant in report.variants:
         gates = "error" if variant.error else _gates(variant)
         table.add_row(*_figures(variant, fidelity), gates, _tag(variant))
-    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
+    console = _console()
     console.print(table)
     for variant in report.variants:
         for line in failures(variant):
@@ -70,10 +70,39 @@ def print_plan(recipe: Recipe) -> None:
         print(f"         stored as {recipe.model_name(variant)}")
 
 
+def print_models(models: list[StoredModel]) -> None:
+    """A line a stored model: tag, size, and what its manifest says of it."""
+    table = Table(pad_edge=False)
+    for name in ("tag", "scheme", "runtime", "size", "ratio", "speedup", "gates", "created"):
+        table.add_column(name, overflow="fold")
+    for model in models:
+        try:
+            row = VariantRow(**model.manifest["variant"])
+        except (StoreError, KeyError, TypeError) as error:
+            table.add_row(model.tag, f"not readable: {str(error)[:60]}")
+            continue
+        figures = _figures(row, "")
+        table.add_row(
+            model.tag,
+            row.scheme,
+            row.runtime,
+            figures[1],
+            figures[2],
+            figures[4],
+            _gates(row),
+            model.created[:19],
+        )
+    _console().print(table)
+
+
 def megabytes(size: int | None) -> str:
     if size is None:
         return "-"
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
+def _console() -> Console:
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
 
 
 def _primary(report: Report) -> str:
@@ -115,28 +144,3 @@ def _tag(variant: VariantRow) -> str:
 
 def _given(values: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v}" for k, v in values.items())
-
-
-def print_models(models: list[StoredModel]) -> None:
-    """A line a stored model: tag, size, and what its manifest says of it."""
-    table = Table(pad_edge=False)
-    for name in ("tag", "scheme", "runtime", "size", "ratio", "speedup", "gates", "created"):
-        table.add_column(name, overflow="fold")
-    for model in models:
-        try:
-            row = VariantRow(**model.manifest["variant"])
-        except (StoreError, KeyError, TypeError) as error:
-            table.add_row(model.tag, f"not readable: {str(error)[:60]}")
-            continue
-        figures = _figures(row, "")
-        table.add_row(
-            model.tag,
-            row.scheme,
-            row.runtime,
-            figures[1],
-            figures[2],
-            figures[4],
-            _gates(row),
-            model.created[:19],
-        )
-    Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG).print(table)

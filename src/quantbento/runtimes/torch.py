@@ -31,9 +31,8 @@ class TorchRuntime(Runtime):
         # A setting of the whole process: torch has no other.
         torch.set_num_threads(threads)
         with (folder / MODEL).open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # quantized tensors are rebuilt by a deprecated path, all the way inside torch
+            # Quantized tensors are rebuilt by a deprecated path, all the way inside torch.
+            warnings.simplefilter("ignore")
             module = pickle.load(file)
         dtype = getattr(torch, config["dtype"]) if config.get("dtype") else None
         return cls(module.eval() if dtype is None else module.eval().to(dtype), dtype, config["output_names"])
