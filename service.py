@@ -17,22 +17,28 @@ if (_source := Path(__file__).parent / "src").is_dir():
     sys.path.insert(0, str(_source))
 
 import bentoml
-from pydantic import BeforeValidator
+from bentoml.exceptions import InvalidArgument
+from pydantic import BeforeValidator, Field
 
+from quantbento.errors import InvalidInput
 from quantbento.serving.answers import answers_of
 from quantbento.serving.bento import model_to_pack, packed_model
 from quantbento.serving.errors import RequestGuard
+from quantbento.serving.llm_settings import VLLMSettings
 from quantbento.serving.logs import without_clients_mistakes
 from quantbento.serving.model import ServedModel, items
 from quantbento.serving.openai import OpenAIErrors, check_dimensions, embeddings_response, one_or_many
 from quantbento.serving.settings import ServiceSettings
+from quantbento.serving.vllm_server import VLLMServer
 
 without_clients_mistakes()
 settings = bentoml.use_arguments(ServiceSettings)
+vllm_settings = bentoml.use_arguments(VLLMSettings)
 packed = packed_model(Path(__file__).parent)
 embedder = ServedModel(settings, packed or "minilm-l6-v2-onnx-int8", "feature-extraction")
 classifier = ServedModel(settings, packed or "sst2-onnx-int8", "text-classification")
 tensor_model = ServedModel(settings, packed or "two-moons-onnx-int8", "tensor")
+language_model = VLLMServer(vllm_settings, packed or "tiny-llama-autoround")
 Texts, LoneOrTexts = items(embedder), Annotated[items(embedder, pass_on=True), BeforeValidator(one_or_many)]
 VECTOR = {"type": "array", "items": {"type": "number"}}
 LABEL = {"type": "object", "properties": {"label": {"type": "string"}, "score": {"type": "number"}}}
@@ -121,6 +127,36 @@ class TensorModel:
         return self.model.ready
 
 
-Embedding.add_asgi_middleware(OpenAIErrors)
-for _service in (Embedding, TextClassification, TensorModel):
+@bentoml.service(**vllm_settings.service_config())
+@bentoml.asgi_app(language_model.app)
+class TextGeneration:
+    """Prompts to texts, with vLLM: /generate, and OpenAI's /v1/completions, /v1/chat/completions and /v1/models."""
+
+    bento_model = model_to_pack(language_model.tag)
+
+    @bentoml.on_deployment
+    @staticmethod
+    def preflight() -> None:
+        language_model.preflight()
+
+    @bentoml.api
+    async def generate(
+        self,
+        prompt: Annotated[str, Field(min_length=1, max_length=vllm_settings.max_characters)],
+        max_tokens: Annotated[int, Field(ge=1, le=vllm_settings.max_tokens)] = min(128, vllm_settings.max_tokens),
+        temperature: Annotated[float, Field(ge=0, le=2)] = 0.7,
+    ) -> dict[str, Any]:
+        """A prompt's continuation, its number of tokens and the seconds it took."""
+        try:
+            return await language_model.generate(prompt, max_tokens, temperature)
+        except InvalidInput as error:
+            raise InvalidArgument(str(error)) from None
+
+    def __is_ready__(self) -> bool:
+        return language_model.ready
+
+
+for _service in (Embedding, TextGeneration):
+    _service.add_asgi_middleware(OpenAIErrors)
+for _service in (Embedding, TextClassification, TensorModel, TextGeneration):
     _service.add_asgi_middleware(RequestGuard, max_body_bytes=settings.max_body_bytes)

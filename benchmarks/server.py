@@ -37,15 +37,15 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(command: list[str], environment: dict[str, str], log: Path, ready_seconds: float = 90) -> Iterator[Server]:
-    """Runs `command` with `{port}` filled in, until the block ends.
+def serve(
+    command: list[str], environment: dict[str, str], log: Path, ready_seconds: float = 90, probe: str = "/readyz"
+) -> Iterator[Server]:
+    """Runs `command` with `{port}` filled in, until the block ends; `probe` answers 200 when it is ready.
 
     Raises:
         RuntimeError: it ended or was not ready in time; the log's last lines are in the message.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     filled = [part.format(port=port) for part in command]
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -53,7 +53,7 @@ def serve(command: list[str], environment: dict[str, str], log: Path, ready_seco
         )
     server = Server(f"http://127.0.0.1:{port}", process)
     try:
-        _wait(server, log, ready_seconds)
+        _wait(server, log, ready_seconds, probe)
         yield server
     finally:
         process.send_signal(signal.SIGTERM)
@@ -68,12 +68,18 @@ def bento(service: str = "service:Embedding") -> list[str]:
     return [sys.executable, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", "{port}"]
 
 
-def _wait(server: Server, log: Path, seconds: float) -> None:
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def _wait(server: Server, log: Path, seconds: float, probe: str) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end and server.process.poll() is None:
         with (
             contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
-            urllib.request.urlopen(f"{server.url}/readyz", timeout=2),
+            urllib.request.urlopen(f"{server.url}{probe}", timeout=2),
         ):
             return
         time.sleep(0.2)

@@ -39,7 +39,7 @@ def quantized(job: Job, quantizer: str, folder: Path, **options: Any) -> tuple[Q
     method = registry.quantizer(quantizer)()
     folder.mkdir(parents=True, exist_ok=True)
     done = method.quantize(job, method.Options(**options), folder)
-    artifact.write(folder, job.task, method.runtime, done.runtime_config, {})
+    artifact.write(folder, job.task, registry.runtime_of(method, job.task), done.runtime_config, {})
     return done, artifact.load(folder, threads=1)
 
 

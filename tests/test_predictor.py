@@ -8,16 +8,16 @@ import pytest
 from quantbento.errors import InvalidInput
 from quantbento.predictor import Predictor, default_threads
 from quantbento.recipe import ModelSpec
-from quantbento.runtimes.base import Runtime
+from quantbento.runtimes.base import ArrayRuntime
 from quantbento.runtimes.torch import TorchRuntime
 from quantbento.samples import SampleSet
 from quantbento.source import load_source
-from quantbento.tasks.base import Task
+from quantbento.tasks.base import ArrayTask
 from quantbento.tasks.text_classification import TextClassification, TextClassificationOptions
 from tests.conftest import labelled_texts
 
 
-class Sums(Task):
+class Sums(ArrayTask):
     """Lists of integers; an answer is [their sum, the length they were padded to]."""
 
     name, metrics, primary, chunk_items, concurrent = "sums", {}, (), 3, True
@@ -46,7 +46,7 @@ class Sums(Task):
         return rows["row"].tolist()
 
 
-class Adder(Runtime):
+class Adder(ArrayRuntime):
     """Notes the chunks it ran."""
 
     name = extra = "adder"

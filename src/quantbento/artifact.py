@@ -17,9 +17,12 @@ from typing import Any
 
 from quantbento import registry
 from quantbento.errors import QuantbentoError
+from quantbento.generator import Generator
 from quantbento.predictor import Predictor, default_threads
+from quantbento.runtimes.language_model import LanguageModel
 from quantbento.tasks.base import Task
 
+Loaded = Predictor | Generator
 DESCRIPTION = "artifact.json"
 CUSTOM_OBJECTS = "objects.pkl"  # not BentoML's custom_objects.pkl, which it would unpickle and write anew
 SCHEMA_VERSION = 1
@@ -34,7 +37,7 @@ def write(
         "task": task.name,
         "task_config": task.save(folder),
         "runtime": runtime,
-        "runtime_config": runtime_config,
+        "runtime_config": task.runtime_config(runtime) | runtime_config,
     }
     if custom_objects:
         from quantbento.pickling import dump
@@ -48,14 +51,14 @@ def describe(folder: Path) -> dict[str, Any]:
     return json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
 
 
-def load_task(folder: Path) -> Task:
+def load_task(folder: Path) -> Any:
     """The task alone: what the model takes and gives, without its weights."""
     description = describe(folder)
     return registry.task(description["task"]).load(folder, description["task_config"])
 
 
-def load(folder: Path, threads: int | None = None) -> Predictor:
-    """The predictor in a folder, on `threads` CPU cores (all by default).
+def load(folder: Path, threads: int | None = None) -> Loaded:
+    """What is in a folder, ready to be called, on `threads` CPU cores (all by default).
 
     Raises:
         QuantbentoError: a package that the runtime needs is missing.
@@ -77,6 +80,8 @@ def load(folder: Path, threads: int | None = None) -> Predictor:
     if (folder / CUSTOM_OBJECTS).is_file():
         with (folder / CUSTOM_OBJECTS).open("rb") as file:
             custom_objects = pickle.load(file)
+    if isinstance(runtime, LanguageModel):
+        return Generator(task, runtime, custom_objects)
     return Predictor(task, runtime, custom_objects, threads)
 
 

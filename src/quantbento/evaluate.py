@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
+from quantbento.artifact import Loaded
 from quantbento.errors import QuantbentoError, summary
-from quantbento.predictor import Predictor
 from quantbento.samples import SampleSet
 from quantbento.tasks.base import Arrays, Task
 
 
-def checked_rows(predictor: Predictor, samples: SampleSet, who: str) -> Arrays:
+def checked_rows(predictor: Loaded, samples: SampleSet, who: str) -> Arrays:
     """The rows of all samples; `who` is what an error calls the predictor.
 
     Raises:
@@ -26,7 +26,7 @@ def checked_rows(predictor: Predictor, samples: SampleSet, who: str) -> Arrays:
     return rows
 
 
-def evaluate(variant: Predictor, rows: Arrays, samples: SampleSet) -> dict[str, float]:
+def evaluate(variant: Loaded, rows: Arrays, samples: SampleSet) -> dict[str, float]:
     """The task's metrics of a variant, given the baseline's rows.
 
     Raises:
@@ -49,11 +49,12 @@ def compare(task: Task, rows: Arrays, own: Arrays, samples: SampleSet) -> dict[s
 
 
 def recovery(metrics: dict[str, float], baseline: dict[str, float], better: dict[str, int]) -> dict[str, float]:
-    """Variant / baseline for each metric where larger is better and the baseline is above zero."""
+    """Variant / baseline for each metric, or baseline / variant where smaller is better; left out where either is
+    not above zero."""
     return {
-        name: value / baseline[name]
+        name: (value / baseline[name]) ** better[name]
         for name, value in metrics.items()
-        if better[name] > 0 and baseline.get(name, 0) > 0 and math.isfinite(value)
+        if baseline.get(name, 0) > 0 and math.isfinite(value) and (better[name] > 0 or value > 0)
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from quantbento.evaluate import recovery
 from quantbento.recipe import Gates
 
 
@@ -43,6 +44,7 @@ def judge(
     """Every gate's result. `better` is +1 for a metric where larger is better, -1 otherwise; a drop is how much
     worse the variant is than the baseline, whichever way that is."""
     results = []
+    recovered = recovery(metrics, baseline, better)
     for metric, limit in gates.min.items():
         value = metrics.get(metric)
         results.append(GateResult(metric, "min", limit, value, value is not None and value >= limit))
@@ -56,7 +58,7 @@ def judge(
         # A drop of 2 in 400 samples is 0.005 up to rounding of the binary fraction.
         results.append(GateResult(metric, "max_drop", limit, value, value is not None and value <= limit + 1e-9))
     for metric, limit in gates.min_recovery.items():
-        value = metrics[metric] / baseline[metric] if metric in metrics and baseline.get(metric) else None
+        value = recovered.get(metric)
         results.append(GateResult(metric, "min_recovery", limit, value, value is not None and value >= limit))
     if gates.min_speedup is not None:
         results.append(GateResult("speedup", "min_speedup", gates.min_speedup, speedup, speedup >= gates.min_speedup))

@@ -11,6 +11,7 @@ Each variant is stored as soon as it has passed, so that a run that is interrupt
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
 from dataclasses import asdict
@@ -63,10 +64,13 @@ def save(
         planned = plan.make(recipe, variants, force)
         make_output_folder(Path(output) / planned.recipe.name)
     report = Report(planned.recipe.name, planned.recipe.task)
-    report.primary = registry.task(planned.recipe.task).primary
+    task = registry.task(planned.recipe.task)
+    report.primary, report.throughput_unit = task.primary, task.throughput_unit
     for name, model in planned.reusable.items():
         _reuse(report, model)
         progress.say(f"{name}: unchanged, reusing {model.tag}")
+    for note in planned.notes:
+        progress.say(note)
     if planned.pending:
         with tempfile.TemporaryDirectory(prefix="quantbento-") as workspace:
             _Run(planned, report, Path(workspace), Path(output), keep_failed, progress).make_all()
@@ -93,10 +97,10 @@ class _Run:
 
     def make_all(self) -> None:
         job, custom_objects = self._load()
-        runtimes = {registry.quantizer(v.quantizer).runtime for v in self.plan.pending}
+        runtimes = {self._runtime(v) for v in self.plan.pending}
         settings = self.recipe.benchmark
         contenders = prepare(job, runtimes, custom_objects, settings, self.threads, self.progress)
-        self.report.baseline, *self.report.references = contenders.table
+        self.report.baseline, *self.report.references = contenders.table()
         self.report.environment = environment.describe(self.threads)
         try:
             for variant in self.plan.pending:
@@ -111,22 +115,32 @@ class _Run:
         with self.progress.stage("load model and samples"):
             custom_objects = {name: factories.resolve(ref) for name, ref in recipe.custom_objects.items()}
             samples = load_samples(recipe.evaluation)
-            source = load_source(recipe.model, recipe.task)
+            source = load_source(recipe.model, recipe.task, self.workspace)
             task = registry.task(recipe.task)
             options = task.Options.model_validate(recipe.task_options)
             preprocess = custom_objects.get("preprocess", lambda item: item)
             few = [preprocess(item) for item in samples.inputs[:EXAMPLES]]
             task = task.create(source, options, SampleSet(few, samples.labels))
             examples = [task.check(item) for item in few]
-        return Job(source, task, samples, examples, self.workspace), custom_objects
+            calibration = None
+            if wanted := recipe.calibration:
+                texts = [preprocess(item) for item in load_samples(wanted).inputs]
+                calibration = task.sequences(texts, wanted.sequence_length, wanted.sequences, "calibration")
+        return Job(source, task, samples, examples, self.workspace, calibration, self.progress), custom_objects
+
+    def _runtime(self, variant: Variant) -> str:
+        runtime = registry.runtime_of(registry.quantizer(variant.quantizer), registry.task(self.recipe.task))
+        assert runtime is not None  # or the recipe would have been refused
+        return runtime
 
     def _make(self, variant: Variant, job: Job, contenders: Contenders, custom_objects: dict[str, Any]) -> VariantRow:
         quantizer = registry.quantizer(variant.quantizer)()
-        row = VariantRow(variant.name, quantizer.name, quantizer.scheme, variant.options, quantizer.runtime)
+        scheme = quantizer.scheme_of(quantizer.Options.model_validate(variant.options))
+        row = VariantRow(variant.name, quantizer.name, scheme, variant.options, self._runtime(variant))
         folder = self.workspace / "variants" / variant.name
         folder.mkdir(parents=True)
         try:
-            if reason := contenders.refused.get(quantizer.runtime):
+            if reason := contenders.refused.get(row.runtime):
                 raise QuantbentoError(reason)
             self._quantize(row, quantizer, job, folder, custom_objects)
             self._judge(row, variant, job, contenders, folder)
@@ -144,13 +158,14 @@ class _Run:
         start = time.perf_counter()
         with self.progress.stage(f"{row.name}: quantize"):
             done = quantizer.quantize(job, options, folder)
-            artifact.write(folder, job.task, quantizer.runtime, done.runtime_config, custom_objects)
+            artifact.write(folder, job.task, row.runtime, done.runtime_config, custom_objects)
         row.quantize_seconds = time.perf_counter() - start
         row.quantized = {
             "counts": done.counts,
             "parameters": done.quantized_parameters,
             "of_parameters": done.parameters,
             "left_out": done.left_out,
+            "weight_ratio": done.weight_ratio,
         }
         share = done.quantized_parameters / done.parameters
         counts = ", ".join(f"{n} {kind}" for kind, n in done.counts.items())
@@ -161,39 +176,42 @@ class _Run:
     def _judge(self, row: VariantRow, variant: Variant, job: Job, contenders: Contenders, folder: Path) -> None:
         better = {name: metric.better for name, metric in job.task.metrics.items()}
         settings, inputs = self.recipe.benchmark, job.samples.inputs
-        with self.progress.stage(f"{row.name}: reload and evaluate"):
+        baseline = contenders.baseline
+        with self.progress.stage(f"{row.name}: reload"):
             predictor = artifact.load(folder, self.threads)
-            row.metrics = evaluate(predictor, contenders.rows, job.samples)
-            row.recovery = recovery(row.metrics, contenders.metrics, better)
-            row.size_bytes = artifact.size_bytes(folder)
-            row.size_ratio = row.size_bytes / contenders.size_bytes
-        with self.progress.stage(f"{row.name}: measure") as advance:
-            names = dict.fromkeys([contenders.baseline, contenders.of_runtime(row.runtime)])
-            paired = {name: contenders.predictors[name] for name in names}
-            timings = benchmark.measure({**paired, row.name: predictor}, inputs, settings, advance)
-            base, same = (timings[n] for n in (contenders.baseline, contenders.of_runtime(row.runtime)))
-            speed = benchmark.speedup(base, timings[row.name])
-            row.speedup = asdict(speed)
-            row.speedup_same_runtime = asdict(benchmark.speedup(same, timings[row.name]))
-            row.latency_ms, row.throughput = timings[row.name].latency_ms, timings[row.name].throughput
-            if settings.memory:
-                few = inputs[: settings.items]
-                row.peak_memory_bytes = benchmark.peak_memory_bytes(folder, few, self.threads)
-            predictor.close()
+        with contextlib.closing(predictor):
+            with self.progress.stage(f"{row.name}: evaluate"):
+                row.metrics = evaluate(predictor, contenders.rows, job.samples)
+                row.recovery = recovery(row.metrics, baseline.metrics, better)
+                row.sample = predictor.sample(inputs)
+                row.size_bytes = artifact.size_bytes(folder)
+                row.size_ratio = row.size_bytes / baseline.size_bytes
+            with self.progress.stage(f"{row.name}: measure") as advance:
+                timings = contenders.measure(row.name, predictor, inputs, advance)
+                own = timings[row.name]
+                speed = benchmark.speedup(timings[baseline.name], own)
+                row.speedup = asdict(speed)
+                same = timings[contenders.of_runtime(row.runtime).name]
+                row.speedup_same_runtime = asdict(benchmark.speedup(same, own))
+                row.latency_ms, row.throughput = own.latency_ms, own.throughput
+                if settings.memory:
+                    few = inputs[: settings.items]
+                    row.peak_memory_bytes = benchmark.peak_memory_bytes(predictor, folder, few, self.threads)
         if note := benchmark.unsteady(timings):
             self.progress.say(f"{row.name}: {note}")
         gates = self.recipe.gates_of(variant)
-        results = judge(gates, row.metrics, contenders.metrics, better, speedup=speed.median, size_ratio=row.size_ratio)
+        results = judge(gates, row.metrics, baseline.metrics, better, speedup=speed.median, size_ratio=row.size_ratio)
         row.gates = [r.report() for r in results]
         row.passed = all(r.passed for r in results)
 
     def _store(self, row: VariantRow, variant: Variant, contenders: Contenders, folder: Path) -> store.StoredModel:
         recipe = self.recipe
+        baseline, *references = contenders.table()
         content = {
             plan.FINGERPRINT: self.plan.fingerprints[variant.name],
             "variant": asdict(row),
-            "baseline": asdict(contenders.table[0]),
-            "references": [asdict(r) for r in contenders.table[1:]],
+            "baseline": asdict(baseline),
+            "references": [asdict(r) for r in references],
             "environment": self.report.environment,
             "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude={"model", "evaluation", "variants"})
             | {"variants": [variant.model_dump(mode="json", exclude_defaults=True)]},

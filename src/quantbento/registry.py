@@ -13,15 +13,33 @@ from quantbento.errors import QuantbentoError, did_you_mean, one_of
 TASKS = {
     "feature-extraction": "quantbento.tasks.feature_extraction.FeatureExtraction",
     "text-classification": "quantbento.tasks.text_classification.TextClassification",
+    "text-generation": "quantbento.tasks.text_generation.TextGeneration",
     "tensor": "quantbento.tasks.tensor.TensorTask",
 }
 QUANTIZERS = {
     "torch-dynamic": "quantbento.quantizers.torch_dynamic.TorchDynamic",
     "onnx-dynamic": "quantbento.quantizers.onnx_dynamic.OnnxDynamic",
+    "rtn": "quantbento.quantizers.rtn.Rtn",
+    "autoround": "quantbento.quantizers.autoround.AutoRound",
+    "awq": "quantbento.quantizers.awq.Awq",
+    "gptq": "quantbento.quantizers.gptq.Gptq",
+    "smoothquant": "quantbento.quantizers.smoothquant.SmoothQuant",
+    "bnb-nf4": "quantbento.quantizers.bitsandbytes.Nf4",
+    "bnb-int8": "quantbento.quantizers.bitsandbytes.Int8",
 }
 RUNTIMES = {
     "torch": "quantbento.runtimes.torch.TorchRuntime",
     "onnx": "quantbento.runtimes.onnx.OnnxRuntime",
+    "transformers": "quantbento.runtimes.transformers.TransformersRuntime",
+    "vllm": "quantbento.runtimes.vllm.VllmRuntime",
+}
+
+# Packages that each imports, as imported; its name is the extra of this package that installs them.
+RUNTIME_REQUIRES = {
+    "torch": ("torch", "transformers", "tokenizers"),
+    "onnx": ("onnxruntime", "tokenizers"),
+    "transformers": ("torch", "transformers", "accelerate"),
+    "vllm": ("vllm", "transformers"),
 }
 
 
@@ -43,3 +61,8 @@ def quantizer(name: str) -> Any:
 
 def runtime(name: str) -> Any:
     return lookup("runtime", RUNTIMES, name)
+
+
+def runtime_of(quantizer: Any, task: Any) -> str | None:
+    """The runtime that serves what a quantizer makes of a task's model; None where there is none."""
+    return next((name for name in task.runtimes if name in quantizer.runtimes), None)

@@ -1,16 +1,18 @@
 """The full-precision model a recipe names, from wherever it is.
 
-`identify` is cheap and imports neither torch nor transformers; `load_source` reads the weights. The model's own
-files are never written to: a LoRA adapter is merged in memory.
+`identify` is cheap and imports neither torch nor transformers; `load_source` reads the weights, or for a language
+model gives a checkpoint in 16 bit that quantizers read themselves. The model's own files are never written to: a
+LoRA adapter is merged in memory, or into a checkpoint in the run's workspace.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 import re
+import tempfile
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,21 +23,41 @@ from quantbento.recipe import ModelSpec
 if TYPE_CHECKING:
     import torch
 
-WEIGHTS = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model", "*.py")
+SMALL_FILES = ("*.json", "*.txt", "*.model", "*.py", "*.jinja")
+FILES = ("*.safetensors", "*.bin", *SMALL_FILES)
 AUTO_CLASSES = {
     "feature-extraction": "AutoModel",
     "text-classification": "AutoModelForSequenceClassification",
+    "text-generation": "AutoModelForCausalLM",
 }
+ON_DISK = ("text-generation",)  # models of these tasks are not held in memory
+HALF = ("bfloat16", "float16")
 
 
-@dataclass(frozen=True)
 class SourceModel:
-    """Either a PyTorch module in fp32 and eval mode, with its folder where it has one, or an ONNX file."""
+    """Either a PyTorch module in fp32 and eval mode, with its folder where it has one, or an ONNX file.
 
-    module: torch.nn.Module | None = None
-    folder: Path | None = None
-    onnx: Path | None = None
-    trust_remote_code: bool = False
+    `dtype` is given where the model stays on disk: `folder` is then a complete checkpoint in that dtype, an adapter
+    merged into it, and `module` is read from it by whoever asks first.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module | None = None,
+        folder: Path | None = None,
+        onnx: Path | None = None,
+        trust_remote_code: bool = False,
+        dtype: str | None = None,
+    ) -> None:
+        self.folder, self.onnx, self.trust_remote_code, self.dtype = folder, onnx, trust_remote_code, dtype
+        self._module = module
+
+    @property
+    def module(self) -> torch.nn.Module | None:
+        if self._module is None and self.dtype:
+            assert self.folder is not None
+            self._module = _read_folder(self.folder, "AutoModelForCausalLM", self.trust_remote_code)
+        return self._module
 
 
 def requires(spec: ModelSpec, task: str) -> tuple[str, ...]:
@@ -66,8 +88,8 @@ def identify(spec: ModelSpec) -> dict[str, Any]:
     return name | {"sha256": _hash_folder(folder)} | adapter
 
 
-def load_source(spec: ModelSpec, task: str) -> SourceModel:
-    """The model in memory, for the task.
+def load_source(spec: ModelSpec, task: str, workspace: Path | None = None) -> SourceModel:
+    """The model for the task: in memory, or on disk, in `workspace` where it is not usable as it lies.
 
     Raises:
         QuantbentoError: it cannot be found or read, lacks weights, or wants to run code of its own.
@@ -80,14 +102,27 @@ def load_source(spec: ModelSpec, task: str) -> SourceModel:
             return SourceModel(module=_merge_adapter(_checked_module(made, spec.factory), spec.adapter))
         folder = Path(made)
     else:
-        folder = _download(spec) if spec.id else _local_folder(spec)
+        folder = fetch(spec)
     if task not in AUTO_CLASSES:
         raise QuantbentoError(
             f"task {task!r} takes its model from a factory that returns a torch module, or from an ONNX file; "
             f"a folder in hub format serves {', '.join(AUTO_CLASSES)}"
         )
+    if task in ON_DISK:
+        return _checkpoint(folder, spec, workspace or Path(tempfile.mkdtemp(prefix="quantbento-")))
     module = _read_folder(folder, AUTO_CLASSES[task], spec.trust_remote_code)
     return SourceModel(_merge_adapter(module, spec.adapter), folder, trust_remote_code=spec.trust_remote_code)
+
+
+def fetch(spec: ModelSpec, weights: bool = True) -> Path:
+    """The folder of a model that is not a Python object or an ONNX file; without its weights where they are far away
+    and not wanted."""
+    if spec.factory:
+        made = factories.call(spec.factory)
+        if not isinstance(made, str | Path):
+            raise QuantbentoError(f"{spec.factory!r} must return the path of a folder in hub format for this task")
+        return Path(made)
+    return _download(spec, FILES if weights else SMALL_FILES) if spec.id else _local_folder(spec)
 
 
 def external_data(path: Path) -> list[Path]:
@@ -103,8 +138,28 @@ def external_data(path: Path) -> list[Path]:
     return sorted(path.parent / name for name in names)
 
 
-def _read_folder(folder: Path, auto_class: str, trust_remote_code: bool) -> torch.nn.Module:
-    import torch
+def _checkpoint(folder: Path, spec: ModelSpec, workspace: Path) -> SourceModel:
+    """The folder itself, or a copy of it with the adapter merged and the weights in 16 bit."""
+    if not (folder / "config.json").is_file():
+        raise QuantbentoError(f"{folder} is no model in hub format: it has no config.json")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if config.get("quantization_config"):
+        raise QuantbentoError(f"{folder} is quantized already; name the model it was made from")
+    stored = config.get("dtype") or config.get("torch_dtype") or "float32"
+    dtype = stored if stored in HALF else HALF[0]
+    if stored == dtype and spec.adapter is None:
+        return SourceModel(folder=folder, trust_remote_code=spec.trust_remote_code, dtype=dtype)
+    from transformers import AutoTokenizer
+
+    module = _read_folder(folder, "AutoModelForCausalLM", spec.trust_remote_code, dtype)
+    copy = workspace / "source"
+    merged: Any = _merge_adapter(module, spec.adapter)
+    merged.save_pretrained(copy)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(copy)
+    return SourceModel(folder=copy, trust_remote_code=spec.trust_remote_code, dtype=dtype)
+
+
+def _read_folder(folder: Path, auto_class: str, trust_remote_code: bool, dtype: str = "float32") -> torch.nn.Module:
     import transformers
 
     if not (folder / "config.json").is_file():
@@ -112,7 +167,7 @@ def _read_folder(folder: Path, auto_class: str, trust_remote_code: bool) -> torc
     transformers.utils.logging.disable_progress_bar()
     try:
         module, info = getattr(transformers, auto_class).from_pretrained(
-            folder, dtype=torch.float32, trust_remote_code=trust_remote_code, output_loading_info=True
+            folder, dtype=dtype, trust_remote_code=trust_remote_code, output_loading_info=True
         )
     except Exception as error:
         if "trust_remote_code" in str(error):
@@ -130,7 +185,7 @@ def _read_folder(folder: Path, auto_class: str, trust_remote_code: bool) -> torc
             f"{folder} has no weights for {', '.join(missing[:4])}{' ...' * (len(missing) > 4)}: they would be random. "
             f"Is it a model for this task ({auto_class})?"
         )
-    if hasattr(module.config, "use_cache"):
+    if hasattr(module.config, "use_cache") and auto_class != "AutoModelForCausalLM":
         module.config.use_cache = False
     return module.eval()
 
@@ -163,10 +218,10 @@ def _checked_module(made: Any, reference: str) -> torch.nn.Module:
     return made.float().eval()
 
 
-def _download(spec: ModelSpec) -> Path:
+def _download(spec: ModelSpec, names: tuple[str, ...]) -> Path:
     from huggingface_hub import snapshot_download
 
-    patterns = [f"{spec.subfolder}/{p}" if spec.subfolder else p for p in (*WEIGHTS, "*/config.json")]
+    patterns = [f"{spec.subfolder}/{p}" if spec.subfolder else p for p in (*names, "*/config.json")]
     try:
         folder = snapshot_download(str(spec.id), revision=_commit(spec), allow_patterns=patterns)
     except QuantbentoError:
@@ -226,7 +281,7 @@ def _local_folder(spec: ModelSpec) -> Path:
 
 
 def _hash_folder(folder: Path) -> str:
-    return _hash_files(sorted({p for pattern in WEIGHTS for p in folder.rglob(pattern)}), folder)
+    return _hash_files(sorted({p for pattern in FILES for p in folder.rglob(pattern)}), folder)
 
 
 def _hash_files(files: list[Path], base: Path | None = None) -> str:

@@ -8,7 +8,6 @@ one step. Readers see all of it or nothing, whatever happens to the writer.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import re
@@ -25,7 +24,7 @@ from filelock import FileLock, Timeout
 from quantbento import artifact, manifest
 from quantbento.environment import other_cpu
 from quantbento.errors import StoreError, did_you_mean
-from quantbento.predictor import Predictor
+from quantbento.files import link_or_copy
 
 LOCK_SECONDS = 60
 logger = logging.getLogger("quantbento")
@@ -47,7 +46,7 @@ class StoredModel:
         """The manifest, after every file was hashed; raises `StoreError` otherwise."""
         return manifest.verify(self.path, self.tag)
 
-    def load(self, threads: int | None = None) -> Predictor:
+    def load(self, threads: int | None = None) -> artifact.Loaded:
         """The model, after every file was hashed; logs a warning where this CPU computes INT8 differently."""
         judged_on = self.verify().get("environment", {})
         predictor = artifact.load(self.path, threads)
@@ -61,7 +60,7 @@ class StoredModel:
         return _created(self.path)
 
 
-def load(tag: str, threads: int | None = None) -> Predictor:
+def load(tag: str, threads: int | None = None) -> artifact.Loaded:
     """A stored model as a callable from a list of inputs to a list of answers.
 
     Args:
@@ -140,7 +139,7 @@ def save(
         kept = {key: value for key, value in metadata.items() if value is not None}
         private = ModelStore(staging / "models")
         with bentoml.models.create(tag, labels=labels, metadata=kept, _model_store=private) as model:
-            shutil.copytree(source, model.path, dirs_exist_ok=True, copy_function=_link_or_copy)
+            shutil.copytree(source, model.path, dirs_exist_ok=True, copy_function=link_or_copy)
             Path(model.path_of(manifest.MANIFEST)).write_bytes(raw)
         with _locked():
             if final.exists():
@@ -268,12 +267,3 @@ def _need_space(source: Path) -> None:
             f"storing {source.name} needs {need / 1e6:.0f} MB free in {models_folder()}, "
             f"which has {free / 1e6:.0f} MB. See what is stored: quantbento models"
         )
-
-
-def _link_or_copy(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK):
-            raise
-        shutil.copy2(source, target)

@@ -11,7 +11,7 @@ from torch import nn
 from quantbento import artifact
 from quantbento.errors import QuantbentoError
 from quantbento.metrics import sqnr_db
-from tests.jobs import job_of, numbers, quantized, run_elsewhere
+from tests.jobs import job_of, numbers, quantized, run_elsewhere, text_job
 
 PROJECT_MODULE = """
 from torch import nn
@@ -188,3 +188,42 @@ def test_gpt2s_layers_are_quantized_too(tmp_path):
         expected = job.source.module(torch.from_numpy(np.stack(inputs))).numpy()
     assert 20 < sqnr_db(expected, np.stack(predictor(inputs))) < 100
     assert type(gpt2.h[0].mlp.c_fc).__name__ == "Conv1D"  # the source stays as it was
+
+
+@pytest.fixture(scope="module")
+def gpt2_checkpoint(tmp_path_factory):
+    """Random weights; its head is its table of embeddings, as in GPT-2 itself."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    vocabulary = {character: i for i, character in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=256, n_positions=128, n_embd=64, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
+    module = GPT2LMHeadModel(config)
+    folder = tmp_path_factory.mktemp("gpt2")
+    module.save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(folder)
+    return folder
+
+
+def test_a_gpt2_language_model_is_quantized_and_generates(gpt2_checkpoint, tmp_path):
+    job = text_job(gpt2_checkpoint, "text-generation", ["a prompt"], tmp_path)
+    done, generator = quantized(job, "torch-dynamic", tmp_path / "int8")
+    source, module = job.source.module, generator.runtime.module
+    assert source.lm_head.weight is source.transformer.wte.weight
+    linear = [m.weight for m in source.modules() if type(m).__name__ in ("Conv1D", "Linear")]
+    int8 = [m.weight() for m in module.modules() if isinstance(m, torch.ao.nn.quantized.dynamic.Linear)]
+    assert {w.dtype for w in int8} == {torch.qint8}
+    assert sum(w.numel() for w in int8) >= 0.95 * sum(w.numel() for w in linear)
+    assert done.counts == {"Linear": 9}
+    assert done.quantized_parameters == sum(w.numel() for w in int8)
+    # The head is a copy of the embeddings now, which stay as they were: both are there, and both count.
+    assert done.parameters == sum(p.numel() for p in source.parameters()) + source.lm_head.weight.numel()
+    tokens = np.random.default_rng(0).integers(0, 256, (4, 32))
+    with torch.inference_mode():
+        expected, found = (m(torch.from_numpy(tokens)).logits.numpy() for m in (source, module))
+    assert 25 < sqnr_db(expected, found) < 100
+    assert generator(["a prompt"])[0]["tokens_generated"] > 0

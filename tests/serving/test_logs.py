@@ -7,7 +7,7 @@ import logging
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from quantbento.serving.errors import BodyTooLarge
+from quantbento.serving.errors import BodyTooLarge, EngineUnavailable
 from quantbento.serving.logs import without_clients_mistakes
 
 LOGGER = "bentoml._internal.server.http_app"
@@ -41,6 +41,12 @@ def test_a_validation_error_is_one_line_without_the_input(caplog):
 def test_a_refused_body_is_one_line(caplog):
     text = log(BodyTooLarge("too large"), caplog)
     assert "413: too large" in text
+    assert "Traceback" not in text
+
+
+def test_an_engine_that_is_starting_is_one_line(caplog):
+    text = log(EngineUnavailable("starting"), caplog)
+    assert "503: starting" in text
     assert "Traceback" not in text
 
 

@@ -58,6 +58,12 @@ def test_errors_are_in_openais_shape_under_v1_only(status, body, message, parame
     assert client.get("/encode").content == body
 
 
+def test_an_error_in_openais_shape_is_left_alone():
+    body = b'{"error": {"message": "n: must be at most 8", "type": "t", "param": "n", "code": 400}}'
+    app = Starlette(routes=[Route("/v1/completions", answering(400, body))])
+    assert TestClient(OpenAIErrors(app)).get("/v1/completions").content == body
+
+
 def test_answers_are_left_alone():
     client = TestClient(OpenAIErrors(Starlette(routes=[Route("/v1/embeddings", answering(200, b"[1]"))])))
     assert client.get("/v1/embeddings").json() == [1]

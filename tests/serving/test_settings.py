@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from quantbento.serving.errors import CannotServe
 from quantbento.serving.settings import ServiceSettings
 
 
@@ -35,6 +36,15 @@ def test_a_misspelt_environment_variable_is_not_ignored(monkeypatch):
     monkeypatch.setenv("QUANTBENTO_MODLE", "x")
     with pytest.raises(ValidationError, match="did you mean 'QUANTBENTO_MODEL'"):
         ServiceSettings()
+
+
+def test_another_services_setting_is_refused_by_the_service_that_runs(monkeypatch):
+    monkeypatch.setenv("QUANTBENTO_MAX_MODEL_LEN", "512")
+    settings = ServiceSettings()
+    with pytest.raises(CannotServe, match="'max_model_len' is not one of this service's"):
+        settings.refuse_others()
+    monkeypatch.delenv("QUANTBENTO_MAX_MODEL_LEN")
+    ServiceSettings(max_items="3").refuse_others()
 
 
 def test_a_gpu_is_asked_for_only_when_set():

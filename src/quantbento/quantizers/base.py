@@ -9,12 +9,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from quantbento.checkpoint import CheckpointFacts
 from quantbento.errors import QuantbentoError, did_you_mean
+from quantbento.report.progress import Progress, Silent
 from quantbento.samples import SampleSet
 from quantbento.source import SourceModel
-from quantbento.tasks.base import Task
 
 
 class QuantizerOptions(BaseModel):
@@ -24,33 +26,47 @@ class QuantizerOptions(BaseModel):
 @dataclass
 class Job:
     """What a quantizer works from. `examples` are a few inputs in canonical form. `workspace` outlives the variant:
-    what one made, the next may use."""
+    what one made, the next may use. `calibration` are int64 token ids of shape (sequences, tokens)."""
 
     source: SourceModel
-    task: Task
+    task: Any  # quantbento.tasks.base.Task; which kind follows from the quantizer's runtimes
     samples: SampleSet
     examples: list[Any]
     workspace: Path
+    calibration: np.ndarray | None = None
+    progress: Progress = field(default_factory=Silent)
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """What was done. `parameters` are the model's, `quantized_parameters` those now in few bits."""
+    """What was done. `parameters` are the model's, `quantized_parameters` those now in few bits.
+    `weight_ratio` is what these take with their scales over what they took in the source."""
 
     runtime_config: dict[str, Any]
     counts: dict[str, int]
     quantized_parameters: int
     parameters: int
     left_out: list[str] = field(default_factory=list)
+    weight_ratio: float | None = None
 
 
 class Quantizer(ABC):
     name: ClassVar[str]
     scheme: ClassVar[str]
-    runtime: ClassVar[str]
+    runtimes: ClassVar[tuple[str, ...]]  # that can serve what it writes
     requires: ClassVar[tuple[str, ...]]  # packages, checked before any work
+    extra: ClassVar[str] = "quantize"  # the extra of this package that installs them
     takes_onnx: ClassVar[bool] = False
+    needs_calibration: ClassVar[bool] = False
     Options: ClassVar[type[QuantizerOptions]]
+
+    def scheme_of(self, options: Any) -> str:
+        """What the report and the store call the result, as compressed-tensors names its schemes."""
+        return self.scheme
+
+    def preflight(self, model: CheckpointFacts, options: Any) -> list[str]:
+        """What keeps a checkpoint from being quantized or served, known before its weights are read."""
+        return []
 
     @abstractmethod
     def quantize(self, job: Job, options: Any, folder: Path) -> Quantized:

@@ -71,7 +71,7 @@ class OnnxDynamicOptions(QuantizerOptions):
 class OnnxDynamic(Quantizer):
     name = "onnx-dynamic"
     scheme = "int8-dynamic"
-    runtime = "onnx"
+    runtimes = ("onnx",)
     requires = ("onnx", "onnxruntime", "onnxscript")
     takes_onnx = True
     Options = OnnxDynamicOptions

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from quantbento.errors import QuantbentoError
 from quantbento.quantizers.base import Job, Quantized, Quantizer, QuantizerOptions, select
+from quantbento.tasks.base import ArrayTask, Task
 
 
 class TorchDynamicOptions(QuantizerOptions):
@@ -28,7 +29,7 @@ class TorchDynamicOptions(QuantizerOptions):
 class TorchDynamic(Quantizer):
     name = "torch-dynamic"
     scheme = "int8-dynamic"
-    runtime = "torch"
+    runtimes = ("torch", "transformers")
     requires = ("torch",)
     Options = TorchDynamicOptions
 
@@ -52,8 +53,18 @@ class TorchDynamic(Quantizer):
             configs = {name: _qconfig(candidates[name], options.per_channel) for name in chosen}
             torch.ao.quantization.quantize_dynamic(module, configs, dtype=torch.qint8, inplace=True)
         runtime.save(module, folder)
-        total = sum(p.numel() for p in job.source.module.parameters())
-        return _count(before, module, chosen, total, {"output_names": job.task.output_names})
+        return _count(before, module, chosen, _runtime_config(job.task, module, folder))
+
+
+def _runtime_config(task: Task, module: Any, folder: Path) -> dict[str, Any]:
+    if isinstance(task, ArrayTask):
+        return {"output_names": task.output_names}
+    from quantbento.runtimes.torch import MODEL
+
+    # A language model's runtime asks these how to generate.
+    module.config.save_pretrained(folder)
+    module.generation_config.save_pretrained(folder)
+    return {"pickled": MODEL}
 
 
 def _quantizable() -> tuple[Any, ...]:
@@ -87,10 +98,9 @@ def _conv1d_as_linear(module: Any) -> Any:
     return module
 
 
-def _count(
-    before: dict[str, Any], module: Any, chosen: list[str], parameters: int, runtime_config: dict[str, Any]
-) -> Quantized:
-    """Counts by looking at the result: a layer that was asked for may have been passed over in silence."""
+def _count(before: dict[str, Any], module: Any, chosen: list[str], runtime_config: dict[str, Any]) -> Quantized:
+    """Counts by looking at the result: a layer that was asked for may have been passed over in silence, and one that
+    shared its weights (a head that is the table of embeddings) has its own now, beside the others'."""
     after = dict(module.named_modules())
     done = [n for n in chosen if "quantized" in type(after[n]).__module__]
     if not done:
@@ -99,6 +109,6 @@ def _count(
         runtime_config,
         dict(Counter(type(before[n]).__name__ for n in done)),
         quantized_parameters=sum(p.numel() for n in done for k, p in before[n].named_parameters() if "weight" in k),
-        parameters=parameters,
+        parameters=sum(p.numel() for m in [module, *(before[n] for n in done)] for p in m.parameters()),
         left_out=[n for n in chosen if n not in done],
     )

@@ -54,20 +54,26 @@ def failures(variant: VariantRow) -> list[str]:
     return [str(GateResult(**gate)) for gate in variant.gates if not gate["passed"]]
 
 
-def print_plan(recipe: Recipe) -> None:
+def print_plan(recipe: Recipe, notes: list[str]) -> None:
     """What a run would do."""
     from quantbento import registry
 
     print(f"recipe   {recipe.name}: {recipe.task}")
     print(f"model    {_given(recipe.model.model_dump(mode='json', exclude_defaults=True))}")
     print(f"samples  {_given(recipe.evaluation.model_dump(mode='json', exclude_defaults=True))}")
+    if recipe.calibration:
+        print(f"calibrate {_given(recipe.calibration.model_dump(mode='json', exclude_defaults=True))}")
     print(f"measure  {_given(recipe.benchmark.model_dump(exclude_none=True))}")
     for variant in recipe.variants:
         quantizer = registry.quantizer(variant.quantizer)
         gates = recipe.gates_of(variant).model_dump(exclude_defaults=True)
-        print(f"variant  {variant.name}: {variant.quantizer} ({quantizer.scheme}), served by {quantizer.runtime}")
+        scheme = quantizer().scheme_of(quantizer.Options.model_validate(variant.options))
+        served_by = registry.runtime_of(quantizer, registry.task(recipe.task))
+        print(f"variant  {variant.name}: {variant.quantizer} ({scheme}), served by {served_by}")
         print(f"         options {_given(variant.options) or 'defaults'}; gates {_given(gates) or 'none'}")
         print(f"         stored as {recipe.model_name(variant)}")
+    for note in notes:
+        print(f"note     {note}")
 
 
 def print_models(models: list[StoredModel]) -> None:

@@ -33,7 +33,8 @@ class ReferenceRow:
 @dataclass
 class VariantRow:
     """One variant. `speedup` is over the baseline, `speedup_same_runtime` over fp32 in the variant's own runtime.
-    `error` says why there are no figures, where there are none."""
+    `sample` is a prompt and what the
+    variant made of it, for a language model. `error` says why there are no figures, where there are none."""
 
     name: str
     quantizer: str
@@ -52,6 +53,7 @@ class VariantRow:
     peak_memory_bytes: int | None = None
     quantize_seconds: float | None = None
     quantized: dict[str, Any] = field(default_factory=dict)
+    sample: dict[str, Any] | None = None
     gates: list[dict[str, Any]] = field(default_factory=list)
     passed: bool = False
     reused: bool = False
@@ -63,6 +65,7 @@ class Report:
     recipe: str
     task: str
     primary: tuple[str, ...] = ()
+    throughput_unit: str = "inputs/s"
     baseline: ReferenceRow | None = None
     references: list[ReferenceRow] = field(default_factory=list)
     variants: list[VariantRow] = field(default_factory=list)
@@ -81,6 +84,7 @@ class Report:
             "schema_version": SCHEMA_VERSION,
             "recipe": self.recipe,
             "task": self.task,
+            "throughput_unit": self.throughput_unit,
             "baseline": self.baseline and asdict(self.baseline),
             "references": [asdict(r) for r in self.references],
             "variants": [asdict(v) for v in self.variants],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from quantbento.runtimes.base import Runtime
+from quantbento.runtimes.base import ArrayRuntime
 
 if TYPE_CHECKING:
     import onnxruntime as ort
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 MODEL = "model.onnx"
 
 
-class OnnxRuntime(Runtime):
+class OnnxRuntime(ArrayRuntime):
     name = "onnx"
-    extra = "onnx"
 
     def __init__(self, session: ort.InferenceSession, output_names: list[str], concurrent: bool) -> None:
         self._session, self._output_names, self.concurrent = session, output_names, concurrent

@@ -12,16 +12,15 @@ import numpy as np
 import torch
 
 from quantbento.errors import QuantbentoError
-from quantbento.runtimes.base import Runtime
+from quantbento.runtimes.base import ArrayRuntime
 
 MODEL = "model.pkl"
 
 
-class TorchRuntime(Runtime):
+class TorchRuntime(ArrayRuntime):
     """`config["dtype"]`, where given, is what the module and its float inputs are cast to."""
 
     name = "torch"
-    extra = "torch"
 
     def __init__(self, module: torch.nn.Module, dtype: torch.dtype | None, output_names: list[str]) -> None:
         self.module, self._dtype, self._output_names = module, dtype, output_names

@@ -34,6 +34,12 @@ class CannotServe(BentoMLException):
     """The service cannot start; BentoML prints it as a line."""
 
 
+class EngineUnavailable(BentoMLException):
+    """The engine behind a service is not running now."""
+
+    error_code = HTTPStatus.SERVICE_UNAVAILABLE
+
+
 class RequestGuard:
     """ASGI middleware: refuses bodies that are too large with 413 before they are read into memory, and tells
     clients that were turned away (429, 503) when to come back."""

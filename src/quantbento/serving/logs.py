@@ -7,6 +7,8 @@ import logging
 from bentoml.exceptions import BentoMLException
 from pydantic import ValidationError
 
+from quantbento.serving.errors import EngineUnavailable
+
 
 def without_clients_mistakes() -> None:
     """BentoML logs a traceback, input included, for every 4xx; a few wrong clients fill a disk with them."""
@@ -21,7 +23,7 @@ class _Shorten(logging.Filter):
         if isinstance(error, ValidationError):
             places = {".".join(map(str, e["loc"])) + " " + e["type"] for e in error.errors(include_input=False)}
             self._shorten(record, f"400: {', '.join(sorted(places)[:3])}")
-        elif isinstance(error, BentoMLException) and error.error_code < 500:
+        elif isinstance(error, BentoMLException) and (error.error_code < 500 or isinstance(error, EngineUnavailable)):
             self._shorten(record, f"{int(error.error_code)}: {error}")
         return True
 

@@ -40,8 +40,9 @@ class ServedModel:
             QuantbentoError: it is missing, damaged, for another task, or does not answer.
         """
         stored = store.find(self.tag)
+        self._check_task(stored, artifact.describe(stored.path)["task"])
         predictor = stored.load(self.settings.threads)
-        self._check_task(stored, predictor.task.name)
+        assert isinstance(predictor, Predictor)
         self._warm_up(predictor)
         self.predictor = predictor
         logger.info("Serving %s on %s", stored.tag, predictor.runtime.name)
@@ -51,8 +52,9 @@ class ServedModel:
         """Before any worker starts: a model that cannot be served ends `bentoml serve` with one message.
 
         Raises:
-            CannotServe: it is missing, damaged, or for another task.
+            CannotServe: it is missing, damaged, or for another task; or a setting is another service's.
         """
+        self.settings.refuse_others()
         try:
             stored = store.find(self.tag)
             stored.verify()
@@ -64,7 +66,7 @@ class ServedModel:
         if found != self._task_name:
             raise QuantbentoError(
                 f"{stored.tag} is a model for {found}; this service serves {self._task_name}. "
-                "Services: Embedding, TextClassification, TensorModel"
+                "Services: Embedding, TextClassification, TensorModel, TextGeneration"
             )
 
     @property

@@ -78,11 +78,19 @@ async def _send_error(send: Send, start: Message, body: bytes) -> None:
     kind = "invalid_request_error" if start["status"] < 500 else "server_error"
     message, parameter = _explained(body)
     error = {"message": message, "type": kind, "param": parameter, "code": None}
-    rendered = json.dumps({"error": error}).encode()
+    rendered = body if _is_openais(body) else json.dumps({"error": error}).encode()
     kept = [(k, v) for k, v in start["headers"] if k.lower() not in (b"content-length", b"content-type")]
     headers = [*kept, (b"content-type", b"application/json"), (b"content-length", str(len(rendered)).encode())]
     await send({**start, "headers": headers})
     await send({"type": "http.response.body", "body": rendered})
+
+
+def _is_openais(body: bytes) -> bool:
+    """Whether whoever answered knew the shape."""
+    try:
+        return isinstance(json.loads(body)["error"]["message"], str)
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def _explained(body: bytes) -> tuple[str, str | None]:

@@ -1,18 +1,20 @@
 """The contract of a task.
 
-Inputs travel as `item -> encoded -> batch (arrays by input name) -> outputs -> rows -> answer`. Rows are what
-variants are compared by: one array a name, batch first, in the order of the inputs.
+Rows are what variants are compared by: one array a name, batch first, in the order of the inputs. In an `ArrayTask`
+inputs travel as `item -> encoded -> batch (arrays by input name) -> outputs -> rows -> answer`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+
+from quantbento.errors import InvalidInput
 
 if TYPE_CHECKING:
     from quantbento.samples import SampleSet
@@ -22,10 +24,12 @@ Arrays = dict[str, np.ndarray]
 
 
 class Metric(NamedTuple):
-    """`better` is +1 where larger is better, -1 where smaller is."""
+    """`better` is +1 where larger is better, -1 where smaller is. Recovery is variant / baseline, or the other way
+    round where smaller is better; `recovers` says whether the baseline's own value is one to divide by."""
 
     better: int
     meaning: str
+    recovers: bool = True
 
 
 class TaskOptions(BaseModel):
@@ -38,13 +42,11 @@ class Task(ABC):
     name: ClassVar[str]
     metrics: ClassVar[dict[str, Metric]]
     primary: ClassVar[tuple[str, ...]]  # for the table: the first of these that was measured
+    runtimes: ClassVar[tuple[str, ...]]  # that can run its models, the preferred first
     Options: ClassVar[type[TaskOptions]] = TaskOptions
     takes_onnx: ClassVar[bool] = False
-    chunk_items: ClassVar[int] = 64  # inputs run at once; see quantbento.predictor
+    throughput_unit: ClassVar[str] = "inputs/s"
     concurrent: ClassVar[bool] = False  # chunks are small: better side by side than one after the other
-
-    input_names: list[str]
-    output_names: list[str]
 
     @classmethod
     @abstractmethod
@@ -68,6 +70,50 @@ class Task(ABC):
             InvalidInput: says what is allowed.
         """
 
+    def check_all(self, items: Sequence[Any], preprocess: Callable[[Any], Any] | None) -> list[Any]:
+        """The items, preprocessed where the user's own function is given, in canonical form.
+
+        Raises:
+            InvalidInput: `index` says which item.
+        """
+        checked = []
+        for index, item in enumerate(items):
+            try:
+                checked.append(self.check(item if preprocess is None else preprocess(item)))
+            except InvalidInput as error:
+                raise InvalidInput(error.message, index) from None
+            except Exception as error:
+                if preprocess is None:
+                    raise
+                raise InvalidInput(f"preprocess failed: {type(error).__name__}: {error}", index) from error
+        return checked
+
+    def runtime_config(self, runtime: str) -> dict[str, Any]:
+        """What the recipe's task options tell the runtime, for `artifact.json`."""
+        return {}
+
+    @abstractmethod
+    def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
+        """The metrics of a variant's rows; of the baseline's own when both are the same."""
+
+    @abstractmethod
+    def example(self) -> Any:
+        """A checked item, for a warm-up."""
+
+    @abstractmethod
+    def item_schema(self) -> dict[str, Any]:
+        """JSON schema of one item, for OpenAPI."""
+
+
+class ArrayTask(Task):
+    """A task whose model takes and gives arrays, batch first; see `quantbento.predictor`."""
+
+    runtimes = ("torch", "onnx")
+    chunk_items: ClassVar[int] = 64  # inputs run at once
+
+    input_names: list[str]
+    output_names: list[str]
+
     @abstractmethod
     def encode(self, item: Any) -> Any:
         """One checked item as model input, without the batch dimension."""
@@ -87,15 +133,3 @@ class Task(ABC):
     @abstractmethod
     def answers(self, rows: Arrays) -> list[Any]:
         """One answer a row."""
-
-    @abstractmethod
-    def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
-        """The metrics of a variant's rows; of the baseline's own when both are the same."""
-
-    @abstractmethod
-    def example(self) -> Any:
-        """A checked item, for a warm-up."""
-
-    @abstractmethod
-    def item_schema(self) -> dict[str, Any]:
-        """JSON schema of one item, for OpenAPI."""

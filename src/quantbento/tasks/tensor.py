@@ -15,7 +15,7 @@ import numpy as np
 
 from quantbento.errors import InvalidInput, QuantbentoError, did_you_mean, one_of
 from quantbento.metrics import class_indices, classification_metrics, sqnr_db
-from quantbento.tasks.base import Arrays, Metric, Task, TaskOptions
+from quantbento.tasks.base import Arrays, ArrayTask, Metric, TaskOptions
 
 if TYPE_CHECKING:
     from quantbento.samples import SampleSet
@@ -26,7 +26,7 @@ class TensorOptions(TaskOptions):
     labels: list[str] | None = None
 
 
-class TensorTask(Task):
+class TensorTask(ArrayTask):
     name = "tensor"
     Options = TensorOptions
     takes_onnx = True
@@ -34,7 +34,7 @@ class TensorTask(Task):
         "accuracy": Metric(+1, "share of labelled samples answered rightly"),
         "agreement": Metric(+1, "share of labelled samples with the baseline's top class"),
         "sqnr_db": Metric(+1, "signal to quantization noise ratio of the outputs, dB"),
-        "max_error": Metric(-1, "largest absolute difference of any output value"),
+        "max_error": Metric(-1, "largest absolute difference of any output value", recovers=False),
     }
     primary = ("accuracy", "sqnr_db")
 

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from quantbento.errors import InvalidInput, QuantbentoError
-from quantbento.tasks.base import Arrays, Task, TaskOptions
+from quantbento.tasks.base import Arrays, ArrayTask, TaskOptions
 
 if TYPE_CHECKING:
     from quantbento.source import SourceModel
@@ -92,7 +92,7 @@ class TextInputs:
         return batch
 
 
-class TextTask(Task):
+class TextTask(ArrayTask):
     """A task whose items are texts."""
 
     Options = TextOptions

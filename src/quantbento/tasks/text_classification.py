@@ -28,7 +28,7 @@ class TextClassification(TextTask):
     metrics = {
         "accuracy": Metric(+1, "share of labelled samples answered rightly"),
         "agreement": Metric(+1, "share of samples with the baseline's top label"),
-        "max_probability_difference": Metric(-1, "largest change of any label's probability"),
+        "max_probability_difference": Metric(-1, "largest change of any label's probability", recovers=False),
     }
     primary = ("accuracy", "agreement")
     output_names = ["logits"]

@@ -1,0 +1,59 @@
+"""The contract of a runtime for causal language models: it scores token sequences and continues prompts.
+
+Both take token ids, so that every runtime sees the same prompts, whatever its engine's own tokenizer would do.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from quantbento.runtimes.base import Runtime
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a prompt is continued. `temperature` 0 is greedy. `stop` strings end the text and are not part of it.
+    `ignore_eos` goes on to `max_tokens` whatever the model says: for measuring speed."""
+
+    max_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    ignore_eos: bool = False
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What followed a prompt: its text without special tokens, and its tokens (the one that ended it included)."""
+
+    text: str
+    token_ids: list[int]
+    finish_reason: Literal["stop", "length"]
+
+
+class LanguageModel(Runtime):
+    """A loaded causal language model; its artifact folder is a checkpoint in hub format with its tokenizer."""
+
+    @abstractmethod
+    def score(self, windows: np.ndarray, top: int) -> dict[str, np.ndarray]:
+        """Log-probabilities (natural) of token sequences.
+
+        Args:
+            windows: int64 token ids of shape (windows, tokens).
+            top: how many of the most probable tokens to tell at each position.
+
+        Returns:
+            For the `tokens - 1` positions that have a next token: `token_logprobs` float32
+            (windows, tokens - 1), of the token that does follow; `top_ids` int32 and `top_logprobs` float32
+            (windows, tokens - 1, top), the most probable first.
+        """
+
+    @abstractmethod
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Generated]:
+        """A continuation of each prompt, in order; prompts run together."""

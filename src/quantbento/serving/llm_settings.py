@@ -1,0 +1,44 @@
+"""Settings of the services that generate text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from quantbento.runtimes.vllm_settings import EngineSettings
+from quantbento.serving.settings import Settings
+
+
+class GenerationSettings(Settings):
+    """The limits of a request for text."""
+
+    timeout_seconds: float = Field(
+        600, gt=0, le=3600, description="to the whole text, streaming to its first token; longer is answered with 504"
+    )
+    memory: str = Field("8Gi", description="memory resource hint")
+    max_tokens: int = Field(
+        4096, ge=1, le=1_000_000, description="that a request may ask for, and get where it does not say"
+    )
+    max_prompts: int = Field(16, ge=1, le=1024, description="prompts a request")
+    max_choices: int = Field(8, ge=1, le=128, description="`n`, continuations of one prompt")
+    max_characters: int = Field(200_000, ge=1, le=1_000_000, description="of one prompt, or of all messages together")
+
+
+class VLLMSettings(GenerationSettings, EngineSettings):
+    """Of TextGeneration: limits, and settings of the engine."""
+
+    @model_validator(mode="after")
+    def _a_gpu_for_each_part(self) -> VLLMSettings:
+        if self.gpu and self.tensor_parallel_size > self.gpu:
+            raise ValueError(f"tensor_parallel_size={self.tensor_parallel_size} needs as many GPUs, not gpu={self.gpu}")
+        return self
+
+    def engine(self, judged: dict[str, Any]) -> EngineSettings:
+        """The engine's settings: those the model was judged with, except where others were given.
+
+        Raises:
+            ValueError: two that do not go together.
+        """
+        given = {name: getattr(self, name) for name in EngineSettings.model_fields if name in self.model_fields_set}
+        return EngineSettings.model_validate(judged | given)

@@ -1,0 +1,121 @@
+"""vLLM inside a BentoML service: started, watched, ended.
+
+BentoML can also proxy a vLLM server (`__command__`). That is one more process that handles every token of every
+stream, and readiness that does not follow the engine; `benchmarks/llm_service.py` measures it beside this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.applications import Starlette
+
+from quantbento import artifact, store
+from quantbento.errors import summary
+from quantbento.runtimes.vllm_settings import EngineSettings
+from quantbento.serving.async_engine import VLLMEngine
+from quantbento.serving.errors import CannotServe, Receive, Scope, Send
+from quantbento.serving.generation_server import GenerationServer
+from quantbento.serving.llm_settings import VLLMSettings
+
+WATCH_SECONDS = 0.2
+logger = logging.getLogger("bentoml.serve")
+
+
+class VLLMServer(GenerationServer):
+    """An engine that dies is started again, while the web server answers 503. One that cannot start ends the process,
+    which BentoML starts again; inside a container BentoML ends too."""
+
+    runtime = "vllm"
+    settings: VLLMSettings
+
+    def __init__(self, settings: VLLMSettings, default: str) -> None:
+        super().__init__(settings, default)
+        self._engine: VLLMEngine | None = None
+        self._task: Any = None
+
+    def preflight(self) -> None:
+        super().preflight()
+        stored = store.find(self.tag)
+        try:
+            self._engine_settings(stored)
+        except ValidationError as error:
+            raise CannotServe(f"{stored.tag}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+
+    @property
+    def ready(self) -> bool:
+        return self._engine is not None and self._engine.alive
+
+    @property
+    def max_model_len(self) -> int:
+        return self._running.max_model_len
+
+    async def generate(self, prompt: str, max_tokens: int, temperature: float) -> dict[str, Any]:
+        start = time.perf_counter()
+        self.check_ready()
+        prompt_ids = self._task.prompt_ids(self._task.check(prompt))
+        try:
+            text, tokens = await self._running.complete(prompt_ids, max_tokens=max_tokens, temperature=temperature)
+        except Exception:
+            self.check_ready()  # that it died says more than how the request noticed
+            raise
+        return {"text": text, "tokens_generated": tokens, "inference_time": time.perf_counter() - start}
+
+    async def _answer_checked(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._running.app(scope, receive, send)
+
+    @property
+    def _running(self) -> VLLMEngine:
+        assert self._engine is not None
+        return self._engine
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        running = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+            if self._engine is not None:
+                await asyncio.to_thread(self._engine.stop)
+            # An engine that is still loading: without its process the thread that waits for it ends too.
+            for process in multiprocessing.active_children():
+                process.terminate()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                engine = await self._start()
+            except Exception as error:
+                logger.error("The engine of %s cannot start: %s", self.tag, summary(error))
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            self._engine = engine
+            logger.info("Serving %s on vLLM", self.names()[0])
+            while engine.alive:
+                await asyncio.sleep(WATCH_SECONDS)
+            self._engine = None
+            logger.error("The engine of %s died; starting it again", self.tag)
+            await asyncio.to_thread(engine.stop)
+
+    async def _start(self) -> VLLMEngine:
+        stored = store.find(self.tag)
+        self._task = await asyncio.to_thread(artifact.load_task, stored.path)
+        settings, limit = self._engine_settings(stored), self.settings.max_tokens
+        engine = await asyncio.to_thread(VLLMEngine.start, stored.path, self.names(), settings, limit)
+        await engine.open()
+        return engine
+
+    def _engine_settings(self, stored: store.StoredModel) -> EngineSettings:
+        return self.settings.engine(artifact.describe(stored.path)["runtime_config"].get("engine", {}))

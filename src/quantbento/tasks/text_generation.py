@@ -1,0 +1,173 @@
+"""Prompts to continuations by a causal language model; judged by perplexity over fixed windows of tokens.
+
+The checkpoint's own tokenizer and chat template are used through `transformers`, in whichever runtime serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from pydantic import Field
+
+from quantbento.errors import InvalidInput, QuantbentoError, summary
+from quantbento.metrics import kl_of_listed
+from quantbento.runtimes.vllm_settings import EngineSettings
+from quantbento.tasks.base import Arrays, Metric, Task, TaskOptions
+
+if TYPE_CHECKING:
+    from quantbento.samples import SampleSet
+    from quantbento.source import SourceModel
+
+ROLES = ("system", "user", "assistant", "tool")
+
+
+class TextGenerationOptions(TaskOptions):
+    window: int = Field(256, ge=2, description="tokens of a window that perplexity is computed over")
+    windows: int = Field(32, ge=1, description="of the evaluation texts, one after the other; fewer are an error")
+    prompt_tokens: int = Field(32, ge=1, description="of each text, as a prompt when speed is measured")
+    new_tokens: int = Field(32, ge=1, description="generated for each prompt when speed is measured")
+    chat_template: bool | None = Field(None, description="whether prompts go through the tokenizer's; if it has one")
+    engine: EngineSettings = Field(EngineSettings(), description="vLLM's settings, for judging and for serving")
+
+
+class TextGeneration(Task):
+    """Items are prompts: a text, or a list of `{"role", "content"}` messages."""
+
+    name = "text-generation"
+    Options = TextGenerationOptions
+    metrics = {
+        "perplexity": Metric(-1, "exp of the mean negative log-likelihood of a token"),
+        "agreement": Metric(+1, "share of positions with the baseline's most probable next token"),
+        "kl_divergence": Metric(-1, "mean over positions from the baseline's next-token distribution, nats", False),
+    }
+    primary = ("perplexity",)
+    runtimes = ("vllm", "transformers")
+    throughput_unit = "tokens/s"
+
+    def __init__(self, folder: Path, options: TextGenerationOptions) -> None:
+        self.folder, self.options = folder, options
+
+    @classmethod
+    def create(cls, source: SourceModel, options: TextGenerationOptions, samples: SampleSet) -> Self:
+        if source.folder is None:
+            raise QuantbentoError(
+                "text-generation needs a model in hub format with its tokenizer; a factory returns the folder's path"
+            )
+        return cls(source.folder, options)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        self.tokenizer.save_pretrained(folder)
+        return self.options.model_dump(mode="json", exclude_defaults=True)
+
+    @classmethod
+    def load(cls, folder: Path, config: dict[str, Any]) -> Self:
+        return cls(folder, TextGenerationOptions.model_validate(config))
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        return read_tokenizer(self.folder)
+
+    @property
+    def uses_chat_template(self) -> bool:
+        has_one = bool(self.tokenizer.chat_template)
+        return has_one if self.options.chat_template is None else self.options.chat_template
+
+    def check(self, item: Any) -> str | list[dict[str, str]]:
+        if isinstance(item, list) and item:
+            for message in item:
+                _check_message(message)
+            if not self.tokenizer.chat_template:
+                raise InvalidInput("messages need a chat template, which this model's tokenizer does not have")
+            return item
+        if not isinstance(item, str):
+            raise InvalidInput(f"must be a string or a list of messages, not {type(item).__name__}")
+        if not item.strip():
+            raise InvalidInput("must not be empty")
+        return item
+
+    def prompt_ids(self, item: str | list[dict[str, str]]) -> list[int]:
+        """A checked item as the model reads it: through the chat template where the task uses it."""
+        if isinstance(item, list) or self.uses_chat_template:
+            messages = item if isinstance(item, list) else [{"role": "user", "content": item}]
+            rendered = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            return self._ids(rendered, add_special_tokens=False)
+        return self._ids(item)
+
+    def text_ids(self, item: str | list[dict[str, str]]) -> list[int]:
+        """A checked item as a text to be scored or calibrated on, chats as they are written out in training."""
+        if isinstance(item, list):
+            rendered = self.tokenizer.apply_chat_template(item, tokenize=False)
+            return self._ids(rendered, add_special_tokens=False)
+        return self._ids(item)
+
+    def _ids(self, text: str, add_special_tokens: bool = True) -> list[int]:
+        # verbose: a whole file is longer than the model's context, and is cut into windows later
+        return list(self.tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)["input_ids"])
+
+    def sequences(self, items: Sequence[Any], tokens: int, count: int, what: str) -> np.ndarray:
+        """The texts one after the other, cut: int64 token ids of shape (count, tokens).
+
+        Raises:
+            QuantbentoError: there are fewer. Nothing is padded, repeated or left short.
+        """
+        ids: list[int] = []
+        for item in items:
+            ids += self.text_ids(self.check(item))
+            if len(ids) >= tokens * count:
+                return np.asarray(ids[: tokens * count], np.int64).reshape(count, tokens)
+        raise QuantbentoError(
+            f"{what}: {len(items)} texts make {len(ids) // tokens} sequences of {tokens} tokens, {count} are asked for"
+        )
+
+    def windows(self, items: Sequence[Any]) -> np.ndarray:
+        """What perplexity is computed over, of shape (windows, window)."""
+        return self.sequences(items, self.options.window, self.options.windows, "evaluation")
+
+    def runtime_config(self, runtime: str) -> dict[str, Any]:
+        if runtime != "vllm":
+            return {}
+        return {"engine": self.options.engine.model_dump(mode="json", exclude_defaults=True)}
+
+    def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
+        same = baseline["top_ids"][:, :, 0] == variant["top_ids"][:, :, 0]
+        listed = ("top_ids", "top_logprobs")
+        divergence = kl_of_listed(*(baseline[n] for n in listed), *(variant[n] for n in listed))
+        return {
+            "perplexity": float(np.exp(-variant["token_logprobs"].astype(np.float64).mean())),
+            "agreement": float(same.mean()),
+            "kl_divergence": float(divergence.mean()),
+        }
+
+    def example(self) -> str:
+        return "Once upon a time"
+
+    def item_schema(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1}
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a checkpoint.
+
+    Raises:
+        QuantbentoError: there is none, or it does not load.
+    """
+    from transformers import AutoTokenizer
+
+    names = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+    if not any((folder / name).is_file() for name in names):
+        raise QuantbentoError(f"there is no tokenizer in {folder}; copy {names[0]} and {names[1]} of its model there")
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # many kinds, from a broken JSON to a missing package
+        raise QuantbentoError(f"the tokenizer in {folder} does not load: {summary(error)}") from error
+
+
+def _check_message(message: Any) -> None:
+    if not isinstance(message, dict) or not isinstance(message.get("content"), str):
+        raise InvalidInput('each message must be {"role": ..., "content": text}')
+    if message.get("role") not in ROLES:
+        raise InvalidInput(f"a message's role must be one of {', '.join(ROLES)}, not {message.get('role')!r}")

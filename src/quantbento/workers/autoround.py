@@ -1,0 +1,109 @@
+"""Quantizes a causal language model's weights to 4 bit with AutoRound, and writes it as a checkpoint for vLLM.
+
+The job:
+
+    model, output       folders in hub format; what is not quantized is written in the model's own dtype
+    calibration         .npy file of int64 token ids, shape (sequences, tokens)
+    method              "rtn": round to nearest
+                        "awq": activation-aware scaling (https://arxiv.org/abs/2306.00978), then round to nearest
+                        "autoround": rounding and clipping tuned by sign gradients (https://arxiv.org/abs/2309.05516)
+    scheme              W4A16 or W4A16_ASYM
+    group_size          input channels that share a scale; -1 for all of a row
+    ignore              exact names of the linear layers to leave as they are
+    format              as AutoRound names it: llm_compressor, auto_gptq, auto_awq
+    iterations, seed    of "autoround"
+
+The result is empty: the checkpoint tells what was done.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))  # an isolated interpreter leaves a script's folder out
+
+from worker import OnProgress, run
+
+
+def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+    import numpy as np
+    import torch
+    from auto_round import AutoRound
+    from auto_round.algorithms.transforms.awq.config import AWQConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    _watch(job["method"], on_progress)
+    rows = torch.from_numpy(np.load(job["calibration"]))
+    # Unknown arguments of AutoRound are ignored: what each method did is proven by its tests, on the weights.
+    methods: dict[str, dict[str, Any]] = {
+        "rtn": {"iters": 0, "disable_opt_rtn": True},
+        "awq": {"alg_configs": [AWQConfig(), "rtn"]},
+        "autoround": {"iters": job["iterations"]},
+    }
+    folder = Path(job["output"])
+    tuner = AutoRound(
+        AutoModelForCausalLM.from_pretrained(job["model"], dtype="auto"),
+        AutoTokenizer.from_pretrained(job["model"]),
+        scheme="W4A16",
+        group_size=job["group_size"],
+        sym=not job["scheme"].endswith("_ASYM"),
+        layer_config={name: {"bits": 16} for name in job["ignore"]},
+        dataset=[row[None] for row in rows],
+        nsamples=len(rows),
+        seqlen=rows.shape[1],
+        batch_size=min(8, len(rows)),
+        seed=job["seed"],
+        device_map=0 if torch.cuda.is_available() else "cpu",
+        enable_torch_compile=False,  # compiling takes longer than it saves on models that compile at all
+        **methods[job["method"]],
+    )
+    tuner.quantize_and_save(str(folder / "written"), format=job["format"])
+    _flatten(folder)
+    _in_the_models_dtype(Path(job["model"]), folder)
+    return {}
+
+
+def _flatten(folder: Path) -> None:
+    """AutoRound writes into a folder named after the model and the scheme."""
+    for config in (folder / "written").rglob("config.json"):
+        for path in config.parent.iterdir():
+            path.rename(folder / path.name)
+    shutil.rmtree(folder / "written")
+
+
+def _in_the_models_dtype(model: Path, folder: Path) -> None:
+    """On a CPU without bf16 instructions AutoRound works in float32, and writes embeddings and norms so."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    config, original = (json.loads((f / "config.json").read_text(encoding="utf-8")) for f in (folder, model))
+    name = original.get("dtype") or original["torch_dtype"]
+    for path in folder.glob("*.safetensors"):
+        tensors = load_file(path)
+        cast = {k: t.to(getattr(torch, name)) if t.dtype == torch.float32 else t for k, t in tensors.items()}
+        save_file(cast, path, metadata={"format": "pt"})
+    config.pop("torch_dtype", None)
+    config["dtype"] = name
+    (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def _watch(stage: str, on_progress: OnProgress) -> None:
+    """AutoRound tells how far it is by its progress bar only, one step a block."""
+    from tqdm.std import tqdm
+
+    update = tqdm.update
+
+    def told(bar: Any, n: float = 1) -> Any:
+        if str(bar.desc).startswith("Quantizing"):
+            on_progress(stage, int(bar.n + n), int(bar.total))
+        return update(bar, n)
+
+    tqdm.update = told
+
+
+if __name__ == "__main__":
+    run(quantize)

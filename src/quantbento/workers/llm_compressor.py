@@ -1,0 +1,119 @@
+"""Quantizes a causal language model with llm-compressor, and writes it as a compressed-tensors checkpoint.
+
+Runs where llm-compressor is installed (`LLM_COMPRESSOR_REQUIREMENTS`) and imports nothing of quantbento. The job:
+
+    model, output         folders in hub format; what is not quantized is written in bfloat16
+    calibration           .npy file of int64 token ids, shape (sequences, tokens)
+    method                "gptq": GPTQ with static activation order (https://arxiv.org/abs/2210.17323)
+                          "smoothquant": SmoothQuant (https://arxiv.org/abs/2211.10438), then GPTQ
+    scheme                as compressed-tensors names it: W4A16, W4A16_ASYM, W8A8
+    group_size            input channels that share a scale; null for the scheme's own
+    ignore                exact names of the linear layers to leave as they are
+    smoothing_strength    of "smoothquant", 0 to 1: how much of the activations' range goes over to the weights
+    dampening             added to the Hessian's diagonal, as a fraction of its mean
+
+The result: `quantized`, the names of the layers that are quantized in the written checkpoint; `rounded`, a sentence on
+those among them whose Hessian could not be inverted and that were rounded to nearest instead, or null.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))  # an isolated interpreter leaves a script's folder out
+
+from worker import OnProgress, run
+
+
+def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+    import llmcompressor
+
+    stages = ["smoothquant", "gptq"] if job["method"] == "smoothquant" else ["gptq"]
+    _watch(stages, on_progress)
+    rounded = _rounded()
+    llmcompressor.oneshot(
+        model=job["model"],
+        precision="bfloat16",
+        dataset=_calibration(job["calibration"]),
+        recipe=_modifiers(job),
+        output_dir=job["output"],
+    )
+    return {"quantized": _quantized(Path(job["output"])), "rounded": next(iter(rounded), None)}
+
+
+def _modifiers(job: dict[str, Any]) -> list[Any]:
+    from compressed_tensors.quantization import preset_name_to_scheme
+    from llmcompressor.modifiers.gptq import GPTQModifier
+    from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
+
+    scheme = preset_name_to_scheme(job["scheme"], ["Linear"])
+    if job["group_size"]:
+        scheme.weights = scheme.weights.model_copy(update={"group_size": job["group_size"]})
+    gptq = GPTQModifier(
+        config_groups={"group_0": scheme},
+        ignore=job["ignore"],
+        actorder="static",
+        dampening_frac=job["dampening"],
+    )
+    if job["method"] == "gptq":
+        return [gptq]
+    return [SmoothQuantModifier(smoothing_strength=job["smoothing_strength"]), gptq]
+
+
+def _calibration(file: str) -> Any:
+    """A batch a sequence."""
+    import numpy as np
+    import torch
+    from torch.utils.data import DataLoader
+
+    rows = torch.from_numpy(np.load(file))
+    batches: Any = [{"input_ids": row[None], "attention_mask": torch.ones_like(row[None])} for row in rows]
+    return DataLoader(batches, batch_size=None)
+
+
+def _quantized(folder: Path) -> list[str]:
+    """Names of the layers whose weights are integers in the checkpoint's files."""
+    from safetensors import safe_open
+
+    names = []
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            keys = tensors.keys()
+            names += [k for k in keys if k.endswith(".weight_packed")]
+            names += [k for k in keys if k.endswith(".weight") and tensors.get_slice(k).get_dtype() == "I8"]
+    return sorted(name.rpartition(".")[0] for name in names)
+
+
+def _watch(stages: list[str], on_progress: OnProgress) -> None:
+    """llm-compressor tells how far it is by the descriptions of its progress bars only, and each of its modifiers
+    begins anew: "(1/33): Calibrating"."""
+    from llmcompressor.pipelines.sequential import pipeline
+
+    waiting = iter(stages)
+    stage = ""
+
+    def bar(batches: Any, total: int, desc: str) -> Any:
+        nonlocal stage
+        if found := re.fullmatch(r"\((\d+)/(\d+)\): Calibrating", desc):
+            part, parts = map(int, found.groups())
+            stage = next(waiting) if part == 1 else stage
+            on_progress(stage, part - 1, parts)
+        return batches
+
+    pipeline.tqdm = bar
+
+
+def _rounded() -> list[str]:
+    """Gets the sentence in which GPTQ says that it fell back; it keeps nothing else of that."""
+    from loguru import logger
+
+    found: list[str] = []
+    logger.add(found.append, format="{message}", filter=lambda r: r["message"].startswith("Hessian inversion failed"))
+    return found
+
+
+if __name__ == "__main__":
+    run(quantize)
