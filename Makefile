@@ -1,5 +1,6 @@
 # Everything a fresh machine needs is python3.11+ and make.
 #   make demo    from a recipe to a served INT8 model
+#   make demo-llm   the same for a language model: INT4, vLLM
 #   make test    all tests
 PYTHON ?= python3
 VENV   := .venv
@@ -11,7 +12,7 @@ TORCH_BACKEND ?=
 UV_FLAGS := $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND))
 export BENTOML_DO_NOT_TRACK = True
 
-.PHONY: install demo test serve bench check format clean
+.PHONY: install demo demo-llm test serve bench bench-llm check format clean
 
 install: $(VENV)/.installed
 
@@ -26,6 +27,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/python examples/demo.py
 
+demo-llm: install
+	$(BIN)/python examples/demo_llm.py
+
 test: install
 	$(BIN)/python -m pytest
 
@@ -34,6 +38,9 @@ serve: install
 
 bench: install
 	$(BIN)/python benchmarks/embedding_service.py
+
+bench-llm: install
+	$(BIN)/python benchmarks/llm_service.py
 
 check: install
 	$(BIN)/ruff check .

@@ -24,22 +24,31 @@ from quantbento.errors import InvalidInput
 from quantbento.serving.answers import answers_of
 from quantbento.serving.bento import model_to_pack, packed_model
 from quantbento.serving.errors import RequestGuard
-from quantbento.serving.llm_settings import VLLMSettings
+from quantbento.serving.generation_server import GenerationServer
+from quantbento.serving.llm_settings import TransformersSettings, VLLMSettings
 from quantbento.serving.logs import without_clients_mistakes
 from quantbento.serving.model import ServedModel, items
 from quantbento.serving.openai import OpenAIErrors, check_dimensions, embeddings_response, one_or_many
 from quantbento.serving.settings import ServiceSettings
+from quantbento.serving.transformers_server import TransformersServer
 from quantbento.serving.vllm_server import VLLMServer
 
 without_clients_mistakes()
 settings = bentoml.use_arguments(ServiceSettings)
 vllm_settings = bentoml.use_arguments(VLLMSettings)
+transformers_settings = bentoml.use_arguments(TransformersSettings)
 packed = packed_model(Path(__file__).parent)
 embedder = ServedModel(settings, packed or "minilm-l6-v2-onnx-int8", "feature-extraction")
 classifier = ServedModel(settings, packed or "sst2-onnx-int8", "text-classification")
 tensor_model = ServedModel(settings, packed or "two-moons-onnx-int8", "tensor")
 language_model = VLLMServer(vllm_settings, packed or "tiny-llama-autoround")
+in_process_model = TransformersServer(transformers_settings, packed or "tiny-llama-bnb-nf4")
 Texts, LoneOrTexts = items(embedder), Annotated[items(embedder, pass_on=True), BeforeValidator(one_or_many)]
+# Limits of every language model: both settings read them from the same places.
+Prompt = Annotated[str, Field(min_length=1, max_length=vllm_settings.max_characters)]
+NewTokens = Annotated[int, Field(ge=1, le=vllm_settings.max_tokens)]
+Temperature = Annotated[float, Field(ge=0, le=2)]
+FEW_TOKENS = min(128, vllm_settings.max_tokens)
 VECTOR = {"type": "array", "items": {"type": "number"}}
 LABEL = {"type": "object", "properties": {"label": {"type": "string"}, "score": {"type": "number"}}}
 
@@ -141,22 +150,47 @@ class TextGeneration:
 
     @bentoml.api
     async def generate(
-        self,
-        prompt: Annotated[str, Field(min_length=1, max_length=vllm_settings.max_characters)],
-        max_tokens: Annotated[int, Field(ge=1, le=vllm_settings.max_tokens)] = min(128, vllm_settings.max_tokens),
-        temperature: Annotated[float, Field(ge=0, le=2)] = 0.7,
+        self, prompt: Prompt, max_tokens: NewTokens = FEW_TOKENS, temperature: Temperature = 0.7
     ) -> dict[str, Any]:
         """A prompt's continuation, its number of tokens and the seconds it took."""
-        try:
-            return await language_model.generate(prompt, max_tokens, temperature)
-        except InvalidInput as error:
-            raise InvalidArgument(str(error)) from None
+        return await continued(language_model, prompt, max_tokens, temperature)
 
     def __is_ready__(self) -> bool:
         return language_model.ready
 
 
-for _service in (Embedding, TextGeneration):
+@bentoml.service(**transformers_settings.service_config())
+@bentoml.asgi_app(in_process_model.app)
+class TextGenerationTransformers:
+    """As TextGeneration, with Transformers in this process, a text at a time: for what vLLM does not load."""
+
+    bento_model = model_to_pack(in_process_model.tag)
+
+    @bentoml.on_deployment
+    @staticmethod
+    def preflight() -> None:
+        in_process_model.preflight()
+
+    @bentoml.api
+    async def generate(
+        self, prompt: Prompt, max_tokens: NewTokens = FEW_TOKENS, temperature: Temperature = 0.7
+    ) -> dict[str, Any]:
+        """A prompt's continuation, its number of tokens and the seconds it took."""
+        return await continued(in_process_model, prompt, max_tokens, temperature)
+
+    def __is_ready__(self) -> bool:
+        return in_process_model.ready
+
+
+async def continued(server: GenerationServer, prompt: str, max_tokens: int, temperature: float) -> dict[str, Any]:
+    """The answer of /generate; wrong input is 400."""
+    try:
+        return await server.generate(prompt, max_tokens, temperature)
+    except InvalidInput as error:
+        raise InvalidArgument(str(error)) from None
+
+
+for _service in (Embedding, TextGeneration, TextGenerationTransformers):
     _service.add_asgi_middleware(OpenAIErrors)
-for _service in (Embedding, TextClassification, TensorModel, TextGeneration):
+for _service in (Embedding, TextClassification, TensorModel, TextGeneration, TextGenerationTransformers):
     _service.add_asgi_middleware(RequestGuard, max_body_bytes=settings.max_body_bytes)

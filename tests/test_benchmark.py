@@ -34,6 +34,10 @@ def small(tmp_path_factory):
     return write_artifact(tmp_path_factory.mktemp("small") / "artifact", 8)
 
 
+def peak_of(folder, inputs):
+    return peak_memory_bytes(artifact.load(folder, threads=1), folder, inputs, threads=1)
+
+
 def slowed(folder, seconds, calls=None):
     """The predictor in a folder, with a pause before each input."""
     loaded = artifact.load(folder, threads=1)
@@ -88,7 +92,7 @@ def test_peak_memory_is_that_of_the_model_not_of_this_process(small, tmp_path):
     assert ballast.sum() and _own_peak() > 400e6
     del ballast
     big = write_artifact(tmp_path / "big", 4096)  # 67 MB of weights
-    peaks = [peak_memory_bytes(folder, [numbers(width)], threads=1) for folder, width in ((small, 8), (big, 4096))]
+    peaks = [peak_of(folder, [numbers(width)]) for folder, width in ((small, 8), (big, 4096))]
     assert 10e6 < peaks[0] < 300e6
     assert peaks[1] > peaks[0] + 60e6
 
@@ -99,9 +103,9 @@ def _own_peak():
 
 def test_inputs_reach_the_process_by_name_and_as_lists(tmp_path):
     folder = write_artifact(tmp_path / "artifact", 8)
-    assert peak_memory_bytes(folder, [{"x": numbers(8)}, {"x": (1.0,) * 8}], threads=1) > 0
+    assert peak_of(folder, [{"x": numbers(8)}, {"x": (1.0,) * 8}]) > 0
     with pytest.raises(QuantbentoError, match=r"item 0: x must have shape \(8,\)"):
-        peak_memory_bytes(folder, [numbers(7)], threads=1)
+        peak_of(folder, [numbers(7)])
 
 
 def damage_model(folder):
@@ -127,6 +131,13 @@ def damage_custom_objects(folder):
 )
 def test_an_artifact_that_does_not_load_fails_in_a_line(tmp_path, damage, named):
     folder = write_artifact(tmp_path / "artifact", 8)
+    loaded = artifact.load(folder, threads=1)
     damage(folder)
     with pytest.raises(QuantbentoError, match=rf"^the artifact does not load in a process of its own: .*{named}.*$"):
-        peak_memory_bytes(folder, [numbers(8)], threads=1)
+        peak_memory_bytes(loaded, folder, [numbers(8)], threads=1)
+
+
+def test_an_engine_with_a_process_of_its_own_is_asked_for_its_peak(small, tmp_path):
+    loaded = artifact.load(small, threads=1)
+    loaded.runtime.peak_memory_bytes = lambda: 123
+    assert peak_memory_bytes(loaded, tmp_path / "nothing-is-loaded", [], threads=1) == 123

@@ -77,7 +77,17 @@ def test_a_bad_sample_is_named_by_its_place():
 
 
 def test_recovery_is_variant_over_baseline_where_that_means_something():
-    better = {"accuracy": 1, "agreement": 1, "sqnr_db": 1, "max_error": -1, "new": 1}
-    metrics = {"accuracy": 0.72, "agreement": 0.5, "sqnr_db": np.inf, "max_error": 0.1, "new": 1.0}
-    baseline = {"accuracy": 0.8, "agreement": 0.0, "sqnr_db": 200.0, "max_error": 0.2}
+    better = {"accuracy": 1, "agreement": 1, "sqnr_db": 1, "new": 1}
+    metrics = {"accuracy": 0.72, "agreement": 0.5, "sqnr_db": np.inf, "new": 1.0}
+    baseline = {"accuracy": 0.8, "agreement": 0.0, "sqnr_db": 200.0}
     assert recovery(metrics, baseline, better) == {"accuracy": pytest.approx(0.9)}
+
+
+@pytest.mark.parametrize(
+    ("value", "recovered"),
+    [(40.0, 0.8), (32.0, 1.0), (16.0, 2.0), (0.0, None), (np.inf, None)],
+    ids=["worse", "equal", "better", "zero", "infinite"],
+)
+def test_where_smaller_is_better_recovery_is_baseline_over_variant(value, recovered):
+    found = recovery({"perplexity": value}, {"perplexity": 32.0}, {"perplexity": -1})
+    assert found == ({} if recovered is None else {"perplexity": recovered})

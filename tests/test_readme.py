@@ -43,21 +43,24 @@ def test_the_recipe_it_shows_is_valid(tmp_path):
     shown = [text for language, text in BLOCKS if language == "yaml"]
     assert shown
     for number, text in enumerate(shown):
-        (tmp_path / "my-model").mkdir(exist_ok=True)
-        (tmp_path / "my-samples.jsonl").write_text('{"text": "a", "label": 0}\n')
+        for folder in ("my-model", "my-lora"):
+            (tmp_path / folder).mkdir(exist_ok=True)
+        for samples in ("my-samples.jsonl", "chats.jsonl", "held-out.txt"):
+            (tmp_path / samples).write_text('{"text": "a", "label": 0}\n')
         path = tmp_path / f"{number}.yaml"
         path.write_text(text)
         assert load_recipe(path).variants
 
 
 def test_every_setting_it_names_exists():
+    from quantbento.serving.llm_settings import VLLMSettings
     from quantbento.serving.settings import PREFIX, ServiceSettings
 
     named = {*re.findall(r"--arg (\w+)=", README), *(v.lower() for v in re.findall(rf"{PREFIX}([A-Z_]+)=", README))} - {
         "name"
     }
     assert named
-    assert named <= set(ServiceSettings.model_fields)
+    assert named <= {*ServiceSettings.model_fields, *VLLMSettings.model_fields}
 
 
 @pytest.mark.slow

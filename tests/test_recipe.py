@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from quantbento.errors import RecipeError
+from quantbento.errors import RecipeError, one_of
 from quantbento.recipe import Gates, Recipe, load_recipe
+from quantbento.registry import QUANTIZERS
 from tests.conftest import ROOT
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -70,7 +71,7 @@ def test_everything_wrong_comes_in_one_message_with_lines_and_suggestions(tmp_pa
         "(this task has 'accuracy', 'agreement', 'sqnr_db' or 'max_error')",
         "line 14: variant: unknown key; did you mean 'variants'?",
         "line 17: variants[0].quantizer: unknown quantizer 'torch-dynamc'; did you mean 'torch-dynamic'? "
-        "(allowed: 'torch-dynamic' or 'onnx-dynamic')",
+        f"(allowed: {one_of(QUANTIZERS)})",
         "line 18: variants[1].name: 'a' names two variants; each needs its own",
         "line 21: variants[1].options.weight_type: input should be 'int8' or 'uint8', not 'int4'",
         "line 22: variants[1].options.per_chanel: unknown key; did you mean 'per_channel'?",
@@ -126,6 +127,23 @@ def test_paths_start_at_the_recipe_wherever_the_command_runs(tmp_path, monkeypat
         ({"task": "tensr"}, "task: unknown task 'tensr'; did you mean 'tensor'?"),
         ({"custom_objects": {"preprocess": "a.b"}}, "custom_objects.preprocess: string should match pattern"),
         ({"evaluation": {"factory": "a:b", "count": 0}}, "evaluation.count: input should be greater than 0, not 0"),
+        (
+            {"task": "text-generation", "variants": [{"name": "int8", "quantizer": "onnx-dynamic"}]},
+            "variants[0].quantizer: 'onnx-dynamic' writes models for 'onnx', which do not run text-generation",
+        ),
+        (
+            {"variants": [{"name": "int4", "quantizer": "gptq"}], "calibration": {"factory": "a:b"}},
+            "'gptq' writes models for 'vllm', which do not run tensor (quantizers that do: 'torch-dynamic' or",
+        ),
+        (
+            {"task": "text-generation", "variants": [{"name": "int4", "quantizer": "rtn"}]},
+            "variants[0].quantizer: 'rtn' calibrates on data: add `calibration:`",
+        ),
+        (
+            {"task": "text-generation", "gates": {"min_recovery": {"kl_divergence": 0.9}}},
+            "'kl_divergence' is 0 for the baseline, it has no recovery; use max or max_drop",
+        ),
+        ({"calibration": {"factory": "a:b", "sequences": 0}}, "calibration.sequences: input should be greater than 0"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else value[:24],
 )

@@ -20,6 +20,7 @@ KINDS = {
     "quantizer": (registry.QUANTIZERS, registry.quantizer, Quantizer),
     "runtime": (registry.RUNTIMES, registry.runtime, Runtime),
 }
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 ENTRIES = [(kind, name) for kind, (table, _, _) in KINDS.items() for name in table]
 
 
@@ -33,7 +34,8 @@ def test_an_entry_is_a_class_of_its_kind_under_its_own_name(kind, name):
 @pytest.mark.parametrize("name", registry.QUANTIZERS)
 def test_a_quantizer_declares_what_the_plan_needs(name):
     quantizer = registry.quantizer(name)
-    assert quantizer.runtime in registry.RUNTIMES
+    assert set(quantizer.runtimes) <= registry.RUNTIMES.keys()
+    assert quantizer.extra in EXTRAS
     assert quantizer.scheme and quantizer.requires
     assert quantizer.Options.model_config["extra"] == "forbid"
     quantizer.Options()  # every option has a default
@@ -41,8 +43,27 @@ def test_a_quantizer_declares_what_the_plan_needs(name):
 
 @pytest.mark.parametrize("name", registry.RUNTIMES)
 def test_a_runtimes_packages_are_an_extra_of_this_project(name):
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert registry.runtime(name).extra in extras
+    assert name in EXTRAS
+    assert registry.RUNTIME_REQUIRES[name]
+
+
+@pytest.mark.parametrize("name", registry.QUANTIZERS)
+def test_a_quantizer_goes_with_some_task(name):
+    assert any(registry.runtime_of(registry.quantizer(name), registry.task(task)) for task in registry.TASKS)
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "task", "runtime"),
+    [
+        ("torch-dynamic", "tensor", "torch"),
+        ("torch-dynamic", "text-generation", "transformers"),
+        ("rtn", "text-generation", "vllm"),
+        ("rtn", "feature-extraction", None),
+        ("onnx-dynamic", "text-generation", None),
+    ],
+)
+def test_the_runtime_follows_from_quantizer_and_task(quantizer, task, runtime):
+    assert registry.runtime_of(registry.quantizer(quantizer), registry.task(task)) == runtime
 
 
 @pytest.mark.parametrize("name", registry.TASKS)

@@ -67,7 +67,7 @@ def make(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None, f
     reusable = {} if force or problems else _reusable(recipe, fingerprints)
     pending = [v for v in recipe.variants if v.name not in reusable]
     findings = preflight.check(recipe, pending) if pending and "model" in made_from else preflight.Findings()
-    if problems := problems + findings.problems:
+    if problems := list(dict.fromkeys(problems + findings.problems)):
         raise RecipeError(problems, where)
     return Plan(recipe, made_from["model"], fingerprints, reusable, findings.notes)
 
@@ -80,7 +80,7 @@ def check(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None) 
     """
     recipe, problems, where = _read(recipe, only)
     if recipe.model.path or recipe.model.package:
-        findings = preflight.check(recipe, recipe.variants)
+        findings = preflight.check(recipe, recipe.variants, call=False)
         problems += findings.problems
         notes = findings.notes
     else:
@@ -119,7 +119,7 @@ def _missing(recipe: Recipe) -> list[str]:
         problems.append(
             f"model: loading it needs {', '.join(missing)}, not installed here; run: pip install 'quantbento[quantize]'"
         )
-    for variant in preflight.sound(recipe, recipe.variants):
+    for variant in preflight.known(recipe, recipe.variants):
         quantizer = registry.quantizer(variant.quantizer)
         runtime = str(registry.runtime_of(quantizer, registry.task(recipe.task)))
         if missing := missing_packages(quantizer.requires):

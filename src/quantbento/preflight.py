@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from quantbento import checkpoint, factories, registry, source
 from quantbento.environment import missing_packages
-from quantbento.errors import QuantbentoError
+from quantbento.errors import InvalidInput, QuantbentoError
 from quantbento.recipe import Recipe, Samples, Variant
 from quantbento.samples import load_samples
 from quantbento.store import models_folder
@@ -29,71 +31,115 @@ class Findings:
     notes: list[str] = field(default_factory=list)
 
 
-def check(recipe: Recipe, variants: list[Variant]) -> Findings:
+def check(recipe: Recipe, variants: list[Variant], call: bool = True) -> Findings:
     """Looks at the model's configuration and tokenizer, the samples, and the machine. Does nothing for tasks whose
     models are held in memory.
 
     Args:
         recipe: in the right shape; its names and options may be wrong.
         variants: those to be made.
+        call: whether the user's own functions may be called and samples downloaded.
     """
     findings = Findings()
     if recipe.task not in source.ON_DISK or missing_packages(source.requires(recipe.model, recipe.task)):
         return findings
     try:
         folder = source.fetch(recipe.model, weights=False)
-        facts = checkpoint.inspect(folder, recipe.model.trust_remote_code)
     except QuantbentoError as error:
         findings.problems.append(f"model: {error}")
         return findings
-    for variant in sound(recipe, variants):
-        quantizer = registry.quantizer(variant.quantizer)()
-        options = quantizer.Options.model_validate(variant.options)
-        findings.problems += [f"variant {variant.name!r}: {p}" for p in quantizer.preflight(facts, options)]
-    findings.problems += _sample_problems(recipe, folder)
-    _needs(facts, len(variants), findings)
+    try:
+        facts = checkpoint.inspect(folder, recipe.model.trust_remote_code)
+    except QuantbentoError as error:
+        findings.problems.append(f"model: {error}")
+    else:
+        for variant in known(recipe, variants):
+            quantizer = registry.quantizer(variant.quantizer)()
+            if (options := _sound_options(quantizer.Options, variant.options)) is not None:
+                findings.problems += [f"variant {variant.name!r}: {p}" for p in quantizer.preflight(facts, options)]
+        _needs(facts, len(variants), findings)
+    findings.problems += _sample_problems(recipe, folder, call)
     return findings
 
 
-def sound(recipe: Recipe, variants: list[Variant]) -> list[Variant]:
-    """The variants that nothing is wrong with in what they say themselves, so that they can be asked for more."""
+def known(recipe: Recipe, variants: list[Variant]) -> list[Variant]:
+    """The variants whose quantizer is there and goes with the task, so that it can be asked for more."""
 
-    def is_sound(variant: Variant) -> bool:
+    def is_known(variant: Variant) -> bool:
         try:
-            quantizer = registry.quantizer(variant.quantizer)
-            quantizer.Options.model_validate(variant.options)
-            return registry.runtime_of(quantizer, registry.task(recipe.task)) is not None
-        except (QuantbentoError, ValueError):
+            return registry.runtime_of(registry.quantizer(variant.quantizer), registry.task(recipe.task)) is not None
+        except QuantbentoError:
             return False
 
-    return [v for v in variants if is_sound(v)]
+    return [v for v in variants if is_known(v)]
 
 
-def _sample_problems(recipe: Recipe, folder: Path) -> list[str]:
+def _sound_options(options: type[BaseModel], given: dict[str, Any]) -> BaseModel | None:
+    """The options without those that are wrong, which are reported with their line."""
+    try:
+        return options.model_validate(given)
+    except ValidationError as error:
+        wrong = {problem["loc"][0] for problem in error.errors() if problem["loc"]}
+    try:
+        return options.model_validate({name: value for name, value in given.items() if name not in wrong})
+    except ValidationError:  # they do not go together
+        return None
+
+
+def _sample_problems(recipe: Recipe, folder: Path, call: bool) -> list[str]:
     """A tokenizer that is not there, and samples that are too few once they are tokens."""
+    problems = []
     try:
         read_tokenizer(folder)
-        task = TextGeneration(folder, TextGeneration.Options.model_validate(recipe.task_options))
     except QuantbentoError as error:
-        return [f"model: {error}"]
-    except ValueError:  # task_options are reported with their line
-        return []
-    problems = []
-    counts: list[tuple[Samples, Any]] = [(recipe.evaluation, task.windows)]
-    if wanted := recipe.calibration:
-        counts.append((wanted, lambda t: task.sequences(t, wanted.sequence_length, wanted.sequences, "calibration")))
-    for samples, enough in counts:
+        problems.append(f"model: {error}")
+    has_tokenizer = not problems
+    try:
+        task = TextGeneration(folder, TextGeneration.Options.model_validate(recipe.task_options))
+    except ValueError:  # they are reported with their line
+        return problems
+    wanted: list[tuple[str, Samples, int, int]] = [
+        ("evaluation", recipe.evaluation, task.options.window, task.options.windows)
+    ]
+    if calibration := recipe.calibration:
+        wanted.append(("calibration", calibration, calibration.sequence_length, calibration.sequences))
+    own = recipe.custom_objects.get("preprocess")
+    try:
+        preprocess = factories.resolve(own) if own and call else None
+    except QuantbentoError as error:
+        return [*problems, f"custom_objects: {error}"]
+    for what, samples, tokens, count in wanted:
+        if not call and (own or not samples.path):
+            continue
         try:
-            preprocess = _preprocess(recipe)
-            enough([preprocess(item) for item in load_samples(samples).inputs])
+            inputs = load_samples(samples).inputs
+        except QuantbentoError as error:
+            problems.append(f"{what}: {error}")
+            continue
+        try:
+            if has_tokenizer:
+                task.sequences(task.check_all(inputs, preprocess), tokens, count, what)
+            elif not own:
+                _certainly_enough(inputs, tokens, count, what)
+        except InvalidInput as error:
+            problems.append(f"{what}: {error}")
         except QuantbentoError as error:
             problems.append(str(error))
     return problems
 
 
-def _preprocess(recipe: Recipe) -> Any:
-    reference = recipe.custom_objects.get("preprocess")
-    return factories.resolve(reference) if reference else lambda item: item
+def _certainly_enough(items: list[Any], tokens: int, count: int, what: str) -> None:
+    """What can be told without a tokenizer: a text has no more tokens than bytes, and two that frame it.
+
+    Raises:
+        QuantbentoError: the texts are too few for any tokenizer.
+    """
+    if all(isinstance(item, str) for item in items):
+        most = sum(len(item.encode()) + 2 for item in items) // tokens
+        if most < count:
+            raise QuantbentoError(
+                f"{what}: {len(items)} texts make at most {most} sequences of {tokens} tokens, {count} are asked for"
+            )
 
 
 def _needs(facts: checkpoint.CheckpointFacts, variants: int, findings: Findings) -> None:

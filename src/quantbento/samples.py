@@ -58,7 +58,7 @@ def load_samples(spec: Samples) -> SampleSet:
     if spec.count is None:
         return samples
     if len(samples.inputs) < spec.count:
-        raise QuantbentoError(f"{where} has {len(samples.inputs)} samples; evaluation.count asks for {spec.count}")
+        raise QuantbentoError(f"{where} has {len(samples.inputs)} samples; count asks for {spec.count}")
     labels = None if samples.labels is None else samples.labels[: spec.count]
     return SampleSet(samples.inputs[: spec.count], labels)
 
@@ -96,7 +96,7 @@ def _from_rows(rows: Sequence[dict[str, Any]], spec: Samples, where: str) -> Sam
     if spec.text not in columns:
         raise QuantbentoError(
             f"{where} has no column {spec.text!r}{did_you_mean(spec.text, columns)} (it has {one_of(columns)}); "
-            "name it with evaluation.text"
+            "name it with `text:`"
         )
     labels = _column(rows, spec.label, where) if spec.label in columns else None
     return SampleSet(_column(rows, spec.text, where), labels)

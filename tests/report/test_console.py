@@ -30,6 +30,8 @@ def measured(name: str = "int8", **fields: Any) -> VariantRow:
         size_bytes=250_000,
         size_ratio=0.25,
         metrics={"sqnr_db": 31.5, "accuracy": 0.987654},
+        recovery={"accuracy": 0.99763},
+        throughput=1234.5,
         speedup=SPEEDUP,
         speedup_same_runtime={"median": 1.1, "p10": 1.0, "p90": 1.2},
         latency_ms={"p50": 0.129},
@@ -43,7 +45,7 @@ def report(*variants: VariantRow, primary: tuple[str, ...] = ("accuracy", "sqnr_
         ReferenceRow(name, "torch", 1_000_000, 1.0, throughput=1.0, speedup=SPEEDUP, peak_memory_bytes=1, **figures)
         for name in ("torch-fp32", "torch-bf16")
     ]
-    return Report("demo", "tensor", primary, rows[0], rows[1:], list(variants))
+    return Report("demo", "tensor", primary, baseline=rows[0], references=rows[1:], variants=list(variants))
 
 
 def printed(capsys, start: str) -> str:
@@ -56,7 +58,7 @@ def printed(capsys, start: str) -> str:
 def test_a_variants_row(capsys):
     console.print_report(report(measured(tag="demo-int8:0123456789abcdef", passed=True, gates=[PASSED])))
     assert printed(capsys, "int8") == (
-        "int8 | 0.2 MB | 0.250 | 0.9877 | 1.50x (1.40-1.60) | 1.10x (1.00-1.20) | 0.13 | passed 1 | "
+        "int8 | 0.2 MB | 0.250 | 0.9877 | 0.9976 | 1234 | 1.50x (1.40-1.60) | 1.10x (1.00-1.20) | 0.13 | passed 1 | "
         "demo-int8:0123456789abcdef"
     )
 
@@ -95,7 +97,7 @@ def test_an_error_is_printed_whole_with_its_brackets(capsys):
 
 def test_a_report_without_figures_prints_dashes(capsys):
     console.print_report(Report("demo", "tensor", variants=[variant()]))
-    assert printed(capsys, "int8") == "int8 | - | - | - | - | - | - | passed 0 | not stored"
+    assert printed(capsys, "int8") == "int8 | - | - | - | - | - | - | - | - | passed 0 | not stored"
 
 
 def test_a_log_has_the_longest_tag_on_one_line(capsys):
@@ -202,17 +204,18 @@ def test_the_plan_tells_what_a_run_would_do(capsys):
             {"name": "b", "quantizer": "torch-dynamic", "options": {"exclude": ["head*"]}},
         ],
     }
-    console.print_plan(load_recipe(recipe))
+    console.print_plan(load_recipe(recipe), ["needs 2 GB of memory"])
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         "recipe   demo: tensor",
         "model    factory somewhere:model",
         "samples  factory somewhere:samples, count 10",
-        "measure  items 64, rounds 15, max_seconds 60.0, latency_calls 100, memory True",
+        "measure  items 64, rounds 15, max_seconds 60.0, latency_calls 100, memory True, paired True",
         "variant  a: onnx-dynamic (int8-dynamic), served by onnx",
         "options defaults; gates min {'accuracy': 0.5}, min_speedup 2.0",
         "stored as demo-a",
         "variant  b: torch-dynamic (int8-dynamic), served by torch",
         "options exclude ['head*']; gates min {'accuracy': 0.9}",
         "stored as demo-b",
+        "note     needs 2 GB of memory",
     ]

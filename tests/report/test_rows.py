@@ -11,7 +11,7 @@ from quantbento.report.rows import ReferenceRow, Report, VariantRow
 
 PROMISED = {
     *("name", "quantizer", "options", "runtime", "tag", "size_bytes", "size_ratio", "metrics", "recovery"),
-    *("speedup", "peak_memory_bytes", "quantize_seconds", "gates", "passed"),
+    *("speedup", "peak_memory_bytes", "quantize_seconds", "quantized", "sample", "gates", "passed"),
 }
 SPEEDUP = {"median": 1.5, "p10": 1.4, "p90": 1.6}
 
@@ -23,7 +23,14 @@ def variant(name="int8", **fields) -> VariantRow:
 @pytest.fixture
 def report():
     baseline = ReferenceRow("torch-fp32", "torch", 1000, 1.0, {"accuracy": 0.9}, {"p50": 2.0}, 80.0, SPEEDUP, 5000)
-    return Report("demo", "tensor", ("accuracy",), baseline, [], [variant(passed=True)], {"python": "3.11"})
+    return Report(
+        "demo",
+        "tensor",
+        ("accuracy",),
+        baseline=baseline,
+        variants=[variant(passed=True)],
+        environment={"python": "3.11"},
+    )
 
 
 def read(path):
@@ -37,10 +44,11 @@ def test_the_file_has_what_the_readme_promises(report, tmp_path):
     path = report.write(tmp_path)
     assert path == report.path == tmp_path / "demo" / "report.json"
     written = read(path)
-    assert {k: written[k] for k in ("schema_version", "recipe", "task", "environment")} == {
+    assert {k: written[k] for k in ("schema_version", "recipe", "task", "throughput_unit", "environment")} == {
         "schema_version": 1,
         "recipe": "demo",
         "task": "tensor",
+        "throughput_unit": "inputs/s",
         "environment": {"python": "3.11"},
     }
     assert written["baseline"]["metrics"] == {"accuracy": 0.9}

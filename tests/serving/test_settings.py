@@ -59,3 +59,8 @@ def test_bentoml_accepts_the_configuration():
     config = ServiceSettings(gpu=1, timeout_seconds=7).service_config()
     assert validate(config)["traffic"]["timeout"] == 7
     assert set(validate(config)) == set(config)  # a key BentoML does not know would be dropped in silence
+
+
+def test_the_cache_of_quantizers_is_no_setting(monkeypatch):
+    monkeypatch.setenv("QUANTBENTO_CACHE", "somewhere")
+    assert ServiceSettings().model is None

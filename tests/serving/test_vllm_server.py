@@ -150,6 +150,19 @@ def test_the_model_has_its_full_tag_and_its_name(engines):
     assert listed["data"][0]["max_model_len"] == 64
 
 
+def test_a_newer_version_in_the_store_changes_no_names_of_the_running_one(engines, tmp_path):
+    engines.may_start.set()
+    server = VLLMServer(VLLMSettings(), "renewed")
+    description = DESCRIPTIONS["tiny"]
+    (tmp_path / artifact.DESCRIPTION).write_text(json.dumps(description))
+    first = store.save("renewed", tmp_path, {}, {}, {})
+    with TestClient(server.app) as client:
+        until(lambda: server.ready)
+        (tmp_path / artifact.DESCRIPTION).write_text(json.dumps(description | {"schema_version": 1}))
+        assert store.save("renewed", tmp_path, {}, {}, {}).tag != first.tag
+        assert client.get("/v1/models").json()["data"][0]["id"] == first.tag
+
+
 def test_the_engine_runs_as_it_was_judged(engines):
     engines.may_start.set()
     server = VLLMServer(VLLMSettings(max_model_len="32"), "tiny")
@@ -168,11 +181,11 @@ def test_only_generation_is_exposed(engines):
 
 def test_an_engine_that_cannot_start_ends_the_process(engines, monkeypatch):
     ended = []
-    monkeypatch.setattr(vllm_server.os, "kill", lambda *arguments: ended.append(arguments))
+    monkeypatch.setattr(generation_server.os, "kill", lambda *arguments: ended.append(arguments))
     engines.may_start.set()
     server = VLLMServer(VLLMSettings(), "tiny")
     monkeypatch.setattr(engines, "open", no_memory)
     with TestClient(server.app):
         until(lambda: ended)
         assert not server.ready
-    assert ended == [(os.getpid(), vllm_server.signal.SIGTERM)]
+    assert ended == [(os.getpid(), generation_server.signal.SIGTERM)]

@@ -25,6 +25,8 @@ def print_report(report: Report) -> None:
         ("size", "right"),
         ("ratio", "right"),
         (fidelity or "fidelity", "right"),
+        ("recovery", "right"),
+        (report.throughput_unit, "right"),
         ("speedup (p10-p90)", "right"),
         ("same runtime", "right"),
         ("p50 ms", "right"),
@@ -94,7 +96,7 @@ def print_models(models: list[StoredModel]) -> None:
             row.runtime,
             figures[1],
             figures[2],
-            figures[4],
+            _speed(row.speedup),
             _gates(row),
             model.created[:19],
         )
@@ -119,12 +121,15 @@ def _primary(report: Report) -> str:
 def _figures(row: ReferenceRow | VariantRow, fidelity: str) -> list[str]:
     ratio = "-" if row.size_ratio is None else f"{row.size_ratio:.3f}"
     value = row.metrics.get(fidelity)
+    recovery = getattr(row, "recovery", {}).get(fidelity)
     latency = row.latency_ms.get("p50")
     return [
         row.name,
         megabytes(row.size_bytes),
         ratio,
         "-" if value is None else f"{value:.4f}",
+        "-" if recovery is None else f"{recovery:.4f}",
+        "-" if row.throughput is None else f"{row.throughput:.0f}",
         _speed(row.speedup),
         _speed(getattr(row, "speedup_same_runtime", None)),
         "-" if latency is None else f"{latency:.2f}",

@@ -31,7 +31,11 @@ LOGITS_BYTES = 256_000_000  # of one forward pass when scoring, in float32
 
 
 class TransformersRuntime(LanguageModel):
-    """`config` names a pickled module (`pickled`) or the `dtype` to load the checkpoint in, by default its own."""
+    """`config` names a pickled module (`pickled`) or the `dtype` to load the checkpoint in, by default its own.
+
+    Attributes:
+        max_model_len: tokens of a prompt and its continuation; None where the model has no limit.
+    """
 
     name = "transformers"
 
@@ -43,7 +47,7 @@ class TransformersRuntime(LanguageModel):
         module.generation_config = GenerationConfig()
         text_config = module.config.get_text_config()
         self._vocabulary: int = text_config.vocab_size
-        self._positions: int | None = getattr(text_config, "max_position_embeddings", None)
+        self.max_model_len: int | None = getattr(text_config, "max_position_embeddings", None)
 
     @classmethod
     def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
@@ -164,9 +168,9 @@ class TransformersRuntime(LanguageModel):
     def _check(self, tokens: Sequence[int] | np.ndarray, index: int | None, more: int = 0) -> None:
         if len(tokens) == 0:
             raise InvalidInput("a prompt needs at least one token", index)
-        if self._positions is not None and len(tokens) + more > self._positions:
+        if self.max_model_len is not None and len(tokens) + more > self.max_model_len:
             wanted = f" and {more} to generate" if more else ""
-            raise InvalidInput(f"{len(tokens)} tokens{wanted}; the model takes at most {self._positions}", index)
+            raise InvalidInput(f"{len(tokens)} tokens{wanted}; the model takes at most {self.max_model_len}", index)
         lowest, highest = np.min(tokens), np.max(tokens)
         if lowest < 0 or highest >= self._vocabulary:
             raise InvalidInput(f"tokens {lowest} to {highest}; the model knows 0 to {self._vocabulary - 1}", index)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
+import logging
+import os
+import signal
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from functools import cached_property
 from typing import Any, ClassVar
 
 from starlette.applications import Starlette
@@ -13,20 +19,23 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from quantbento import artifact, store
-from quantbento.errors import QuantbentoError
+from quantbento.errors import QuantbentoError, summary
 from quantbento.serving.errors import CannotServe, EngineUnavailable, Receive, Scope, Send
 from quantbento.serving.generation_guard import REQUESTS, GenerationGuard, openai_error
 from quantbento.serving.llm_settings import GenerationSettings
 
 TASK = "text-generation"
-SERVICES = "Embedding, TextClassification, TensorModel, TextGeneration"
+SERVICES = "Embedding, TextClassification, TensorModel, TextGeneration, TextGenerationTransformers"
+logger = logging.getLogger("bentoml.serve")
 
 
 class GenerationServer(ABC):
     """A stored language model by tag. Until the service starts it is a name.
 
+    A model that cannot start ends the process, which BentoML starts again; inside a container BentoML ends too.
+
     Attributes:
-        app: the endpoints under /v1, to mount; its lifespan is the engine's.
+        app: the endpoints under /v1, to mount; its lifespan is the model's.
     """
 
     runtime: ClassVar[str]
@@ -46,7 +55,7 @@ class GenerationServer(ABC):
         """
         self.settings.refuse_others()
         try:
-            stored = store.find(self.tag)
+            stored = self.stored
             stored.verify()
         except QuantbentoError as error:
             raise CannotServe(str(error)) from None
@@ -69,8 +78,8 @@ class GenerationServer(ABC):
 
     @property
     @abstractmethod
-    def max_model_len(self) -> int:
-        """Tokens of a prompt and its continuation."""
+    def max_model_len(self) -> int | None:
+        """Tokens of a prompt and its continuation; None where there is no limit."""
 
     @abstractmethod
     async def generate(self, prompt: str, max_tokens: int, temperature: float) -> dict[str, Any]:
@@ -87,18 +96,46 @@ class GenerationServer(ABC):
         """Answers a request that is within its limits."""
 
     @abstractmethod
-    def _lifespan(self, app: Starlette) -> contextlib.AbstractAsyncContextManager[None]:
-        """Starts the model beside the web server, which answers probes meanwhile, and ends it."""
+    async def _run(self) -> None:
+        """Starts the model, and keeps it running; raises where it cannot start."""
+
+    @abstractmethod
+    async def _stop(self) -> None:
+        """Ends the model after `_run` was cancelled, wherever it was."""
+
+    @cached_property
+    def stored(self) -> store.StoredModel:
+        """The version that the tag stood for first: a newer one in the store changes nothing until the next start."""
+        return store.find(self.tag)
 
     def names(self) -> list[str]:
         """What requests may call the model: its full tag, which is what responses call it, or without the version."""
-        tag = store.find(self.tag).tag
-        return [tag, tag.partition(":")[0]]
+        return [self.stored.tag, self.stored.tag.partition(":")[0]]
 
     def check_ready(self) -> None:
         """Raises `EngineUnavailable` until the model can answer."""
         if not self.ready:
             raise EngineUnavailable("the engine is starting; try again in some seconds")
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Runs the model beside the web server, which answers probes while it starts."""
+        running = asyncio.create_task(self._run_or_end())
+        try:
+            yield
+        finally:
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+            await self._stop()
+
+    async def _run_or_end(self) -> None:
+        try:
+            await self._run()
+        except Exception as error:
+            said = str(error) if isinstance(error, QuantbentoError) else summary(error)
+            logger.error("%s cannot be served: %s", self.tag, said)
+            os.kill(os.getpid(), signal.SIGTERM)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

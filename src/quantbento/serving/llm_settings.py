@@ -25,6 +25,12 @@ class GenerationSettings(Settings):
     max_characters: int = Field(200_000, ge=1, le=1_000_000, description="of one prompt, or of all messages together")
 
 
+class TransformersSettings(GenerationSettings):
+    """Of TextGenerationTransformers."""
+
+    threads: int | None = Field(None, ge=1, description="CPU threads of the model; all cores when left out")
+
+
 class VLLMSettings(GenerationSettings, EngineSettings):
     """Of TextGeneration: limits, and settings of the engine."""
 

@@ -66,7 +66,7 @@ class ServedModel:
         if found != self._task_name:
             raise QuantbentoError(
                 f"{stored.tag} is a model for {found}; this service serves {self._task_name}. "
-                "Services: Embedding, TextClassification, TensorModel, TextGeneration"
+                "Services: Embedding, TextClassification, TensorModel, TextGeneration, TextGenerationTransformers"
             )
 
     @property

@@ -15,6 +15,7 @@ from quantbento.errors import did_you_mean, one_of
 from quantbento.serving.errors import CannotServe
 
 PREFIX = "QUANTBENTO_"
+NO_SETTINGS = {"QUANTBENTO_CACHE"}  # variables of the library's own; see quantbento.isolated
 
 
 class Settings(BaseModel):
@@ -46,7 +47,7 @@ class Settings(BaseModel):
         `refuse_others` is for the service that runs."""
         known = Settings.all_names()
         names = {PREFIX + name.upper(): name for name in known}
-        unknown = [v for v in os.environ if v.startswith(PREFIX) and v not in names]
+        unknown = [v for v in os.environ if v.startswith(PREFIX) and v not in {*names, *NO_SETTINGS}]
         if unknown:
             raise ValueError(f"unknown setting {unknown[0]} in the environment{did_you_mean(unknown[0], names)}")
         if wrong := [name for name in given if name not in known]:

@@ -7,20 +7,14 @@ stream, and readiness that does not follow the engine; `benchmarks/llm_service.p
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import multiprocessing
-import os
-import signal
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 from pydantic import ValidationError
-from starlette.applications import Starlette
 
 from quantbento import artifact, store
-from quantbento.errors import summary
 from quantbento.runtimes.vllm_settings import EngineSettings
 from quantbento.serving.async_engine import VLLMEngine
 from quantbento.serving.errors import CannotServe, Receive, Scope, Send
@@ -32,8 +26,7 @@ logger = logging.getLogger("bentoml.serve")
 
 
 class VLLMServer(GenerationServer):
-    """An engine that dies is started again, while the web server answers 503. One that cannot start ends the process,
-    which BentoML starts again; inside a container BentoML ends too."""
+    """An engine that dies is started again, while the web server answers 503."""
 
     runtime = "vllm"
     settings: VLLMSettings
@@ -45,7 +38,7 @@ class VLLMServer(GenerationServer):
 
     def preflight(self) -> None:
         super().preflight()
-        stored = store.find(self.tag)
+        stored = self.stored
         try:
             self._engine_settings(stored)
         except ValidationError as error:
@@ -78,30 +71,9 @@ class VLLMServer(GenerationServer):
         assert self._engine is not None
         return self._engine
 
-    @contextlib.asynccontextmanager
-    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        running = asyncio.create_task(self._run())
-        try:
-            yield
-        finally:
-            running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
-            if self._engine is not None:
-                await asyncio.to_thread(self._engine.stop)
-            # An engine that is still loading: without its process the thread that waits for it ends too.
-            for process in multiprocessing.active_children():
-                process.terminate()
-
     async def _run(self) -> None:
         while True:
-            try:
-                engine = await self._start()
-            except Exception as error:
-                logger.error("The engine of %s cannot start: %s", self.tag, summary(error))
-                os.kill(os.getpid(), signal.SIGTERM)
-                return
-            self._engine = engine
+            engine = self._engine = await self._start()
             logger.info("Serving %s on vLLM", self.names()[0])
             while engine.alive:
                 await asyncio.sleep(WATCH_SECONDS)
@@ -109,8 +81,15 @@ class VLLMServer(GenerationServer):
             logger.error("The engine of %s died; starting it again", self.tag)
             await asyncio.to_thread(engine.stop)
 
+    async def _stop(self) -> None:
+        if self._engine is not None:
+            await asyncio.to_thread(self._engine.stop)
+        # An engine that is still loading: without its process the thread that waits for it ends too.
+        for process in multiprocessing.active_children():
+            process.terminate()
+
     async def _start(self) -> VLLMEngine:
-        stored = store.find(self.tag)
+        stored = self.stored
         self._task = await asyncio.to_thread(artifact.load_task, stored.path)
         settings, limit = self._engine_settings(stored), self.settings.max_tokens
         engine = await asyncio.to_thread(VLLMEngine.start, stored.path, self.names(), settings, limit)
