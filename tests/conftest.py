@@ -141,6 +141,14 @@ def tiny_classifier(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def trained_llama(tmp_path_factory) -> Path:
+    """See `tests.trained_llama`."""
+    from tests.trained_llama import write_trained_llama
+
+    return write_trained_llama(tmp_path_factory.mktemp("trained-llama"))
+
+
 def labelled_texts(count: int, seed: int) -> tuple[list[str], list[int]]:
     """Sentences of several lengths and whether they are positive."""
     import random

@@ -101,7 +101,7 @@ def test_count_cuts_and_never_falls_short(read):
         ("a.csv", "text,label\n", "holds no samples"),
         ("a.txt", b"\xff\xfe", "is not UTF-8 text"),
         ("a.parquet", "", r"must end with '\.txt', '\.jsonl', '\.csv' or '\.npz'"),
-        ("a.csv", "txt,label\na,1\n", r"has no column 'text'; did you mean 'txt'\? .*evaluation\.text"),
+        ("a.csv", "txt,label\na,1\n", r"has no column 'text'; did you mean 'txt'\? .* name it with `text:`"),
         ("a.csv", "text,label\na\n", "row 1 has no 'label'"),
         ("a.jsonl", '{"text": "a"}\n{"text": \n', "line 2 is not JSON"),
         ("a.jsonl", "{}\n", r"has no column 'text' \(it has nothing\)"),
