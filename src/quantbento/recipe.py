@@ -201,6 +201,10 @@ def _semantic_problems(data: dict[str, Any]) -> list[tuple[tuple[str | int, ...]
     if task:
         problems += _option_problems(task.Options, data.get("task_options"), ("task_options",))
         problems += _metric_problems(task.metrics, data.get("gates"), ("gates",))
+        objects = data.get("custom_objects")
+        if isinstance(objects, dict) and "preprocess" in objects and not task.takes_preprocess:
+            where = ("custom_objects", "preprocess")
+            problems.append((where, f"{task.name} is served without it; put it into the tokenizer's chat template"))
     model = data.get("model")
     is_onnx = isinstance(model, dict) and "onnx" in model
     if is_onnx and task and not task.takes_onnx:

@@ -45,6 +45,7 @@ class Task(ABC):
     runtimes: ClassVar[tuple[str, ...]]  # that can run its models, the preferred first
     Options: ClassVar[type[TaskOptions]] = TaskOptions
     takes_onnx: ClassVar[bool] = False
+    takes_preprocess: ClassVar[bool] = True  # a function of the user's that every input goes through
     throughput_unit: ClassVar[str] = "inputs/s"
     concurrent: ClassVar[bool] = False  # chunks are small: better side by side than one after the other
 

@@ -47,6 +47,7 @@ class TextGeneration(Task):
     primary = ("perplexity",)
     runtimes = ("vllm", "transformers")
     throughput_unit = "tokens/s"
+    takes_preprocess = False  # engines answer OpenAI's requests as they come
 
     def __init__(self, folder: Path, options: TextGenerationOptions) -> None:
         self.folder, self.options = folder, options
