@@ -149,6 +149,25 @@ def trained_llama(tmp_path_factory) -> Path:
     return write_trained_llama(tmp_path_factory.mktemp("trained-llama"))
 
 
+@pytest.fixture(scope="session")
+def made(trained_llama, tmp_path_factory):
+    """`made("rtn", group_size=64)` is what the quantizer makes of the trained Llama, once for the same options."""
+    from tests.trained_llama import Made
+
+    known = {}
+
+    def make(quantizer: str, **options) -> Made:
+        key = quantizer, json.dumps(options)
+        if key not in known:
+            with pytest.MonkeyPatch.context() as patch:
+                if "QUANTBENTO_CACHE" not in os.environ:
+                    patch.setenv("QUANTBENTO_CACHE", str(ROOT / ".cache"))
+                known[key] = Made(trained_llama, tmp_path_factory.mktemp(quantizer), quantizer, options)
+        return known[key]
+
+    return make
+
+
 def labelled_texts(count: int, seed: int) -> tuple[list[str], list[int]]:
     """Sentences of several lengths and whether they are positive."""
     import random

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from quantbento import artifact, registry
 from quantbento.quantizers.base import Job
 from quantbento.recipe import ModelSpec
 from quantbento.samples import SampleSet
 from quantbento.source import load_source
 from quantbento.tasks.text_generation import TextGeneration
 from tests.tiny_llama import tokenizer_of
+
+if TYPE_CHECKING:
+    import torch
 
 STEPS, BATCH, CONTEXT, RATE = 80, 8, 64, 3e-3
 LOUD, FACTOR = 8, 16.0  # channels that carry large activations, and how large; a power of two is exact in bfloat16
@@ -33,6 +38,56 @@ def job_of_trained(folder: Path, workspace: Path, sequences: int = 16, tokens: i
     task = TextGeneration.create(source, TextGeneration.Options(window=64, windows=16), samples)
     calibration = task.sequences(seen, tokens, sequences, "calibration")
     return Job(source, task, samples, samples.inputs, workspace, calibration)
+
+
+class Made:
+    """What a quantizer made of the checkpoint; an artifact."""
+
+    def __init__(self, source: Path, folder: Path, quantizer: str, options: dict[str, Any]) -> None:
+        method = registry.quantizer(quantizer)()
+        self.source, self.folder, self.job = source, folder / "made", job_of_trained(source, folder)
+        self.folder.mkdir()
+        before = _contents(source)
+        self.done = method.quantize(self.job, method.Options(**options), self.folder)
+        self.source_is_untouched = _contents(source) == before
+        runtime = registry.runtime_of(method, self.job.task)
+        artifact.write(self.folder, self.job.task, str(runtime), self.done.runtime_config, {})
+
+    def config(self) -> dict[str, Any]:
+        return json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return tensors_of(self.folder)
+
+    def error(self) -> float:
+        """Mean KL divergence from the source's next-token distributions on the calibration data, in nats."""
+        import torch
+
+        tokens = torch.from_numpy(self.job.calibration)
+        with torch.no_grad():
+            own, source = (_loaded(f)(tokens).logits.float().log_softmax(-1) for f in (self.folder, self.source))
+        return float((source.exp() * (source - own)).sum(-1).mean())
+
+
+def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _loaded(folder: Path) -> Any:
+    """Through transformers, on weights unpacked at the first call."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    with torch.no_grad():
+        model(torch.zeros((1, 1), dtype=torch.int64))
+    return model
 
 
 def write_trained_llama(folder: Path) -> Path:

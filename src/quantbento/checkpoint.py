@@ -11,7 +11,7 @@ from typing import Any
 
 from quantbento.errors import QuantbentoError, summary
 
-BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "F8_E4M3": 1}
+BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}  # else 1
 FLOATS = ("F64", "F32", "BF16", "F16")
 # vLLM runs each of these as one layer: their members share a scheme.
 FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
@@ -73,7 +73,7 @@ def quantized_bytes(folder: Path, layers: list[str]) -> dict[str, int]:
             if name.startswith(f"{layer}."):
                 parts.setdefault(layer, []).append((name.removeprefix(f"{layer}."), kind, shape))
     return {
-        layer: sum(BYTES[kind] * prod(shape) for name, kind, shape in found if name != "bias")
+        layer: sum(BYTES.get(kind, 1) * prod(shape) for name, kind, shape in found if name != "bias")
         for layer, found in parts.items()
         if not any(name == "weight" and kind in FLOATS for name, kind, _ in found)
     }

@@ -72,6 +72,8 @@ class VllmRuntime(LanguageModel):
     def _ask(self, method: str, *arguments: Any) -> Any:
         """What the process answers; both ends are this package, so that pickle is safe between them."""
         assert self._process.stdin is not None and self._process.stdout is not None
+        if self._process.stdin.closed:
+            raise QuantbentoError("vLLM: the vLLM process has ended already")
         try:
             pickle.dump((method, arguments), self._process.stdin)
             self._process.stdin.flush()

@@ -63,7 +63,7 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
     )
     tuner.quantize_and_save(str(folder / "written"), format=job["format"])
     _flatten(folder)
-    _in_the_models_dtype(Path(job["model"]), folder)
+    _as_vllm_reads_it(Path(job["model"]), folder)
     return {}
 
 
@@ -75,8 +75,9 @@ def _flatten(folder: Path) -> None:
     shutil.rmtree(folder / "written")
 
 
-def _in_the_models_dtype(model: Path, folder: Path) -> None:
-    """On a CPU without bf16 instructions AutoRound works in float32, and writes embeddings and norms so."""
+def _as_vllm_reads_it(model: Path, folder: Path) -> None:
+    """In the model's own dtype: on a CPU without bf16 instructions AutoRound works in float32, and writes embeddings
+    and norms so."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -88,6 +89,9 @@ def _in_the_models_dtype(model: Path, folder: Path) -> None:
         save_file(cast, path, metadata={"format": "pt"})
     config.pop("torch_dtype", None)
     config["dtype"] = name
+    # Of GPTQ's format, where layers are ignored. Names without the block: vLLM would take the ignored ones for
+    # quantized. Without it, vLLM looks at the tensors.
+    config["quantization_config"].pop("modules_in_block_to_quantize", None)
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 

@@ -1,0 +1,33 @@
+"""Scaling is really applied: other norms and weights than round to nearest has, and better answers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.trained_llama import LOUD, tensors_of
+
+pytestmark = pytest.mark.slow
+NORM = "model.layers.0.input_layernorm.weight"
+PACKED = "model.layers.0.self_attn.q_proj.weight_packed"
+
+
+def test_loud_channels_are_scaled_down_before_the_layers_that_read_them(made):
+    awq, rtn = made("awq").tensors(), made("rtn").tensors()
+    source = tensors_of(made("awq").source)
+    assert torch.equal(rtn[NORM], source[NORM])
+    assert (awq[NORM][:LOUD] < 0.5 * source[NORM][:LOUD]).all()
+    assert not torch.equal(awq[PACKED], rtn[PACKED])
+
+
+def test_its_error_on_the_calibration_data_is_much_lower_than_round_to_nearests(made):
+    assert made("awq").error() < 0.6 * made("rtn").error()
+
+
+def test_it_is_written_and_counted_as_round_to_nearest_is(made):
+    awq, rtn = made("awq"), made("rtn")
+    assert awq.config() == rtn.config()
+    assert awq.done == rtn.done
+    assert {n: (t.dtype, t.shape) for n, t in awq.tensors().items()} == {
+        n: (t.dtype, t.shape) for n, t in rtn.tensors().items()
+    }
