@@ -152,15 +152,24 @@ def test_a_killed_process_is_one_line(trained_llama, windows):
     with pytest.raises(QuantbentoError, match=r"^vLLM: the vLLM process ended \(.*\)$") as caught:
         engine.score(windows, TOP)
     assert "\n" not in str(caught.value)
-    with pytest.raises(QuantbentoError, match="^vLLM: the vLLM process has ended already$"):
+    with pytest.raises(QuantbentoError, match=r"^vLLM: the vLLM process has ended already$"):
         engine.score(windows, TOP)
     engine.close()
 
 
-@pytest.mark.parametrize("name", ["empty", "half"])
-def test_a_folder_that_is_no_model_is_one_line(name, tmp_path, trained_llama):
-    if name == "half":
-        (tmp_path / "config.json").write_bytes((trained_llama / "config.json").read_bytes())
+@pytest.mark.parametrize(
+    ("files", "config", "told"),
+    [
+        ([], SMALL, "{folder}"),
+        (["config.json"], SMALL, "tokenizer"),
+        (["config.json"], {"engine": {"max_model_len": 4096}}, "max_model_len (4096)"),
+    ],
+    ids=["empty", "no-tokenizer", "longer-than-the-model"],
+)
+def test_what_cannot_be_loaded_is_one_line(trained_llama, tmp_path, files, config, told):
+    for name in files:
+        (tmp_path / name).write_bytes((trained_llama / name).read_bytes())
     with pytest.raises(QuantbentoError, match=r"^vLLM: .+$") as caught:
-        load(tmp_path)
+        load(tmp_path, config)
+    assert told.format(folder=tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)

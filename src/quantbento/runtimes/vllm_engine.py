@@ -72,9 +72,17 @@ def main() -> None:
             import traceback
 
             traceback.print_exc()
-            answer = (False, summary(error))
+            answer = (False, _reason(error))
         pickle.dump(answer, answers)
         answers.flush()
+
+
+def _reason(error: Exception) -> str:
+    """In one line. Of vLLM's settings, which are pydantic's, the first line only says how many are wrong."""
+    lines = (line.strip() for line in str(error).splitlines())
+    if told := next((line for line in lines if line.startswith("Value error, ")), None):
+        return told.removeprefix("Value error, ").partition(" [type=")[0]
+    return summary(error)
 
 
 def _private_stdout() -> BinaryIO:
