@@ -1,5 +1,6 @@
 """The whole road, twice: a text classifier of PyTorch's in three variants, and an ONNX file of the user's own."""
 
+import contextlib
 import json
 import sys
 import time
@@ -10,6 +11,7 @@ import pytest
 from quantbento import pipeline, store
 from tests.conftest import labelled_texts, model_store
 from tests.jobs import numbers, onnx_file, run_elsewhere
+from tests.trained_llama import texts
 
 BENCHMARK = {"items": 4, "rounds": 3, "latency_calls": 10}
 PREPROCESS = '''
@@ -236,3 +238,83 @@ def test_a_changed_recipe_makes_its_variants_anew(own_recipe, tmp_path):
 
 def test_the_run_leaves_nothing_of_the_project_importable(report):
     assert not any("project-" in place for place in sys.path)
+
+
+def language_recipe(model, folder, variants, **more):
+    """A recipe of the text-generation task with as little work as there can be."""
+    seen, unseen = texts()
+    for name, lines in (("seen", seen), ("unseen", unseen)):
+        (folder / f"{name}.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in lines))
+    return {
+        "schema_version": 1,
+        "name": "tiny",
+        "task": "text-generation",
+        "task_options": {"window": 64, "windows": 8, "prompt_tokens": 8, "new_tokens": 4, "chat_template": False}
+        | more.pop("task_options", {}),
+        "model": {"path": str(model)},
+        "evaluation": {"path": str(folder / "unseen.jsonl")},
+        "calibration": {"path": str(folder / "seen.jsonl"), "sequences": 8, "sequence_length": 64},
+        "benchmark": {"items": 2, "rounds": 3, "latency_calls": 10, "memory": False, "threads": 1},
+        "gates": {"min_recovery": {"perplexity": 0.9}},
+        "variants": variants,
+    } | more
+
+
+@pytest.mark.slow
+def test_a_language_model_one_engine_at_a_time(trained_llama, bento_home, tmp_path):
+    """`paired: false`, with variants for Transformers of two kinds: a checkpoint and a pickled module."""
+    variants = [
+        {"name": "nf4", "quantizer": "bnb-nf4"},
+        {"name": "int8", "quantizer": "torch-dynamic", "gates": {"max_size_ratio": 0.01}},
+    ]
+    recipe = language_recipe(trained_llama, tmp_path, variants)
+    recipe["benchmark"] |= {"paired": False, "memory": True}
+    report = pipeline.save(recipe, output=tmp_path)
+    rows = rows_of(report)
+    assert {name: row.error for name, row in rows.items()} == {"nf4": None, "int8": None}
+    assert (rows["nf4"].passed, rows["int8"].passed, report.exit_code) == (True, False, 1)
+
+    written = json.loads(report.path.read_text())
+    assert written["throughput_unit"] == "tokens/s"
+    assert (written["baseline"]["name"], written["references"]) == ("transformers-bf16", [])
+    assert written["baseline"]["metrics"]["agreement"] == 1
+    nf4, int8 = written["variants"]
+    assert (nf4["runtime"], nf4["scheme"]) == ("transformers", "NF4")
+    assert 0.25 < nf4["quantized"]["weight_ratio"] < 0.27 and int8["quantized"]["weight_ratio"] is None
+    for row in (nf4, int8):
+        ratio = written["baseline"]["metrics"]["perplexity"] / row["metrics"]["perplexity"]
+        assert row["recovery"]["perplexity"] == pytest.approx(ratio)
+        assert "kl_divergence" not in row["recovery"]
+        assert row["metrics"]["kl_divergence"] > 0
+        assert row["sample"].keys() == {"prompt", "text"}
+        assert texts()[1][0].startswith(row["sample"]["prompt"])
+        assert row["peak_memory_bytes"] > 100e6
+        assert row["throughput"] > 0
+
+    generator = store.load(rows["nf4"].tag, threads=1)
+    assert generator.sample(texts()[1]) == nf4["sample"]
+    assert [m.tag for m in store.models()] == [rows["nf4"].tag]
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+def test_a_language_model_in_int4_is_judged_and_stored_for_vllm(trained_llama, bento_home, tmp_path):
+    import quantbento
+
+    engine = {"kv_cache_gib": 0.25, "max_model_len": 128}
+    variants = [{"name": "rtn", "quantizer": "rtn"}]
+    recipe = language_recipe(trained_llama, tmp_path, variants, task_options={"engine": engine})
+    recipe["benchmark"]["memory"] = True
+    report = pipeline.save(recipe, output=tmp_path)
+    assert report.exit_code == 0, report.variants
+    [row] = report.variants
+    assert (report.baseline.name, row.runtime, row.scheme) == ("vllm-bf16", "vllm", "W4A16")
+    assert row.quantized["weight_ratio"] <= 0.30
+    assert row.recovery["perplexity"] > 0.9
+    assert row.peak_memory_bytes > 300e6
+    assert row.quantized["counts"] == {"W4A16 layers": 14}
+    model = store.find("tiny-rtn")
+    assert model.verify()["variant"]["sample"] == row.sample
+    assert json.loads((model.path / "artifact.json").read_text())["runtime_config"] == {"engine": engine}
+    with contextlib.closing(quantbento.load(row.tag)) as generator:
+        assert generator.sample(texts()[1]) == row.sample

@@ -11,10 +11,13 @@ import huggingface_hub.constants
 import onnx
 import pytest
 
+from quantbento import checkpoint
 from quantbento.errors import QuantbentoError
 from quantbento.recipe import ModelSpec
 from quantbento.source import identify, load_source
+from quantbento.tasks.text_generation import read_tokenizer
 from tests.jobs import numbers, onnx_file
+from tests.trained_llama import Made, loaded
 
 TASK = "feature-extraction"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -265,3 +268,118 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny_encoder, adapter, tmp_path
     config = json.loads((other / "adapter_config.json").read_text())
     (other / "adapter_config.json").write_text(json.dumps(config | {"target_modules": ["q_proj"]}))
     refused(other, "could not be merged: .*q_proj")
+
+
+PHRASE = "def quiet_heron(zebra):"  # nothing like it is in what the model was trained on
+
+
+@pytest.fixture(scope="module")
+def phrase_adapter(trained_llama, tmp_path_factory):
+    """A LoRA adapter for the trained Llama that has learned a phrase."""
+    import peft
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokens = torch.tensor([AutoTokenizer.from_pretrained(trained_llama)(PHRASE)["input_ids"]])
+    model = AutoModelForCausalLM.from_pretrained(trained_llama, dtype=torch.float32)
+    torch.manual_seed(0)
+    config = peft.LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "up_proj", "down_proj"])
+    model = peft.get_peft_model(model, config)
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    for _ in range(10):  # sign descent, as in `tests.trained_llama`
+        model(input_ids=tokens, labels=tokens, use_cache=False).loss.backward()
+        with torch.no_grad():
+            for parameter in trainable:
+                parameter -= 3e-3 * parameter.grad.sign()
+                parameter.grad = None
+    folder = tmp_path_factory.mktemp("phrase-adapter")
+    model.save_pretrained(folder)
+    return folder
+
+
+def phrase_logprob(folder: Path) -> float:
+    """Of the phrase's tokens after its first, together, in nats."""
+    import torch
+    from transformers import AutoTokenizer
+
+    tokens = torch.tensor([AutoTokenizer.from_pretrained(folder)(PHRASE)["input_ids"]])
+    with torch.no_grad():
+        logprobs = loaded(folder)(tokens).logits.float().log_softmax(-1)
+    return float(logprobs[0, :-1].gather(-1, tokens[0, 1:, None]).sum())
+
+
+@pytest.mark.slow
+def test_what_an_adapter_learned_survives_merging_and_quantization(trained_llama, phrase_adapter, tmp_path):
+    before = files(trained_llama), files(phrase_adapter)
+    spec = ModelSpec(path=trained_llama, adapter=phrase_adapter)
+    source = load_source(spec, "text-generation", tmp_path)
+    assert source.folder.is_relative_to(tmp_path)
+    quantized = Made(source.folder, tmp_path, "rtn", {})
+    base, merged, int4 = (phrase_logprob(f) for f in (trained_llama, source.folder, quantized.folder))
+    gain = merged - base
+    assert gain > 20  # e^20 times as probable
+    assert abs(int4 - merged) < 0.2 * gain
+    assert (files(trained_llama), files(phrase_adapter)) == before
+
+
+def test_a_merged_checkpoint_is_complete_and_in_the_models_dtype(trained_llama, phrase_adapter, tmp_path):
+    source = load_source(ModelSpec(path=trained_llama, adapter=phrase_adapter), "text-generation", tmp_path)
+    assert source.dtype == "bfloat16"
+    assert checkpoint.tensors(source.folder) == checkpoint.tensors(trained_llama)  # names, types and shapes
+    assert read_tokenizer(source.folder).chat_template == read_tokenizer(trained_llama).chat_template
+    assert not (source.folder / "adapter_config.json").exists()
+
+
+def test_a_checkpoint_in_16_bit_is_used_where_it_lies(trained_llama, tmp_path):
+    source = load_source(ModelSpec(path=trained_llama), "text-generation", tmp_path)
+    assert (source.folder, source.dtype) == (trained_llama, "bfloat16")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def edited(trained_llama, tmp_path):
+    """A copy of the trained Llama whose configuration says something else."""
+
+    def edit(**changes) -> Path:
+        folder = tmp_path / "edited"
+        shutil.copytree(trained_llama, folder)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | changes))
+        return folder
+
+    return edit
+
+
+def test_a_checkpoint_in_32_bit_becomes_16_bit_beside_the_users(edited, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = edited(dtype="float32")
+    weights = load_file(folder / "model.safetensors")
+    save_file({k: t.float() for k, t in weights.items()}, folder / "model.safetensors", metadata={"format": "pt"})
+    before = files(folder)
+    source = load_source(ModelSpec(path=folder), "text-generation", tmp_path / "work")
+    assert source.dtype == "bfloat16"
+    assert source.folder.is_relative_to(tmp_path / "work")
+    assert {kind for kind, _ in checkpoint.tensors(source.folder).values()} == {"BF16"}
+    assert json.loads((source.folder / "config.json").read_text())["dtype"] == "bfloat16"
+    found = load_file(source.folder / "model.safetensors")
+    assert all(t.equal(weights[k]) for k, t in found.items())
+    assert files(folder) == before
+
+
+def test_half_precision_of_another_kind_is_kept(edited, tmp_path):
+    assert load_source(ModelSpec(path=edited(dtype="float16")), "text-generation", tmp_path / "w").dtype == "float16"
+
+
+def test_a_quantized_checkpoint_is_refused(edited, tmp_path):
+    folder = edited(quantization_config={"quant_method": "gptq", "bits": 4})
+    with pytest.raises(QuantbentoError, match="is quantized already; name the model it was made from"):
+        load_source(ModelSpec(path=folder), "text-generation", tmp_path / "work")
+
+
+def test_a_language_model_in_memory_is_its_checkpoint_in_fp32(trained_llama):
+    import torch
+
+    module = load_source(ModelSpec(path=trained_llama), "text-generation").module
+    assert {p.dtype for p in module.parameters()} == {torch.float32}
+    assert module.config.use_cache

@@ -65,7 +65,7 @@ class Made:
 
         tokens = torch.from_numpy(self.job.calibration)
         with torch.no_grad():
-            own, source = (_loaded(f)(tokens).logits.float().log_softmax(-1) for f in (self.folder, self.source))
+            own, source = (loaded(f)(tokens).logits.float().log_softmax(-1) for f in (self.folder, self.source))
         return float((source.exp() * (source - own)).sum(-1).mean())
 
 
@@ -79,7 +79,7 @@ def _contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def _loaded(folder: Path) -> Any:
+def loaded(folder: Path) -> Any:
     """Through transformers, on weights unpacked at the first call."""
     import torch
     from transformers import AutoModelForCausalLM

@@ -24,7 +24,7 @@ class Runtime(ABC):
         return None
 
     def close(self) -> None:  # noqa: B027 - most have nothing to end
-        """Frees the model, and ends its process if it has one."""
+        """Frees the model, and ends its process if it has one; may be called again."""
 
 
 class ArrayRuntime(Runtime):

@@ -112,7 +112,7 @@ class TransformersRuntime(LanguageModel):
         return self._pieces(prompt, sampling, self._continuation(prompt, sampling))
 
     def close(self) -> None:
-        del self.module
+        self.module = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
