@@ -203,8 +203,8 @@ def _semantic_problems(data: dict[str, Any]) -> list[tuple[tuple[str | int, ...]
         problems += _metric_problems(task.metrics, data.get("gates"), ("gates",))
         objects = data.get("custom_objects")
         if isinstance(objects, dict) and "preprocess" in objects and not task.takes_preprocess:
-            where = ("custom_objects", "preprocess")
-            problems.append((where, f"{task.name} is served without it; put it into the tokenizer's chat template"))
+            told = f"{task.name} is served without it; put it into the tokenizer's chat template"
+            problems.append((("custom_objects", "preprocess"), told))
     model = data.get("model")
     is_onnx = isinstance(model, dict) and "onnx" in model
     if is_onnx and task and not task.takes_onnx:
