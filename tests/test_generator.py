@@ -83,14 +83,6 @@ def test_a_sample_is_a_prompt_and_what_follows_it(generator):
     assert generator.runtime.sampling == Sampling(max_tokens=7)
 
 
-def test_preprocess_sees_each_prompt_first(generator):
-    generator.custom_objects["preprocess"] = lambda item: item["prompt"]
-    generator([{"prompt": "ab"}])
-    assert generator.runtime.prompts == [ids(generator, "ab")]
-    generator.work([{"prompt": "abc"}])
-    assert generator.runtime.prompts == [ids(generator, "abc")]
-
-
 @pytest.mark.parametrize("ask", ["__call__", "rows", "work"])
 def test_a_bad_prompt_is_named_by_its_place(generator, ask):
     with pytest.raises(InvalidInput, match="item 1: must not be empty") as caught:

@@ -246,19 +246,10 @@ def test_a_dry_run_calls_nothing_of_the_users(recipe, tmp_path, monkeypatch):
         plan.make(recipe, None, force=False)
 
 
-def test_a_preprocess_function_comes_before_counting(recipe, tmp_path, monkeypatch):
-    (tmp_path / "own_preprocess.py").write_text("def first(text):\n    return text[0]\ndef last(text):\n    return 7\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    recipe["custom_objects"] = {"preprocess": "own_preprocess:first"}
-    with pytest.raises(RecipeError) as caught:
-        plan.make(recipe, None, force=False)
-    assert caught.value.problems == ["calibration: 100 texts make 6 sequences of 16 tokens, 8 are asked for"]
-    recipe["custom_objects"] = {"preprocess": "own_preprocess:last"}
-    with pytest.raises(RecipeError, match="evaluation: item 0: must be a string or a list of messages, not int"):
-        plan.make(recipe, None, force=False)
-    recipe["custom_objects"] = {"preprocess": "own_preprocess:middle"}
-    with pytest.raises(RecipeError, match="own_preprocess has no 'middle'"):
-        plan.make(recipe, None, force=False)
+def test_a_bad_text_is_named_by_its_place(recipe, tmp_path):
+    (tmp_path / "texts.jsonl").write_text('{"text": "good"}\n{"text": 7}\n')
+    recipe["evaluation"] = {"path": str(tmp_path / "texts.jsonl")}
+    assert problems(recipe) == ["evaluation: item 1: must be a string or a list of messages, not int"]
 
 
 def test_models_held_in_memory_are_not_looked_at(recipe):

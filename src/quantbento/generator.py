@@ -21,7 +21,7 @@ class Generator:
     Attributes:
         task: what the model is for.
         runtime: the engine that runs it.
-        custom_objects: the Python objects saved with it, by name. One named `preprocess` is called with each prompt.
+        custom_objects: the Python objects saved with it, by name.
     """
 
     def __init__(self, task: TextGeneration, runtime: LanguageModel, custom_objects: dict[str, Any]) -> None:
@@ -40,8 +40,8 @@ class Generator:
         ]
 
     def check(self, inputs: Sequence[Any]) -> list[Any]:
-        """The prompts preprocessed and in canonical form; raises `InvalidInput` as a call does."""
-        return self.task.check_all(inputs, self.custom_objects.get("preprocess"))
+        """The prompts in canonical form; raises `InvalidInput` as a call does."""
+        return self.task.check_all(inputs, None)
 
     def rows(self, inputs: Sequence[Any]) -> Arrays:
         """What the metrics compare: the log-probabilities of the texts' windows."""

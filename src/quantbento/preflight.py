@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from quantbento import checkpoint, factories, registry, source
+from quantbento import checkpoint, registry, source
 from quantbento.environment import missing_packages
 from quantbento.errors import InvalidInput, QuantbentoError
 from quantbento.recipe import Recipe, Samples, Variant
@@ -103,13 +103,8 @@ def _sample_problems(recipe: Recipe, folder: Path, call: bool) -> list[str]:
     ]
     if calibration := recipe.calibration:
         wanted.append(("calibration", calibration, calibration.sequence_length, calibration.sequences))
-    own = recipe.custom_objects.get("preprocess")
-    try:
-        preprocess = factories.resolve(own) if own and call else None
-    except QuantbentoError as error:
-        return [*problems, f"custom_objects: {error}"]
     for what, samples, tokens, count in wanted:
-        if not call and (own or not samples.path):
+        if not call and not samples.path:
             continue
         try:
             inputs = load_samples(samples).inputs
@@ -118,8 +113,8 @@ def _sample_problems(recipe: Recipe, folder: Path, call: bool) -> list[str]:
             continue
         try:
             if has_tokenizer:
-                task.sequences(task.check_all(inputs, preprocess), tokens, count, what)
-            elif not own:
+                task.sequences(task.check_all(inputs, None), tokens, count, what)
+            else:
                 _certainly_enough(inputs, tokens, count, what)
         except InvalidInput as error:
             problems.append(f"{what}: {error}")
