@@ -153,6 +153,14 @@ def test_one_thing_wrong_is_one_problem(changes, problem):
     assert problem in found[0]
 
 
+def test_a_preprocess_function_does_not_go_with_a_language_model():
+    variants = [{"name": "int8", "quantizer": "torch-dynamic"}]
+    found = problems(minimal(task="text-generation", variants=variants, custom_objects={"preprocess": "a:b"}))
+    assert found == [
+        "custom_objects.preprocess: text-generation is served without it; put it into the tokenizer's chat template"
+    ]
+
+
 def test_an_onnx_file_goes_only_with_what_takes_one(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"")
     model = {"onnx": str(tmp_path / "m.onnx")}
