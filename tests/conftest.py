@@ -29,6 +29,19 @@ def bento_home(tmp_path):
         yield home
 
 
+@pytest.fixture
+def demo_model(tmp_path, bento_home):
+    """`demo-int8`, as the pipeline would have left it: a file that no runtime can load, and its row of the report."""
+    from dataclasses import asdict
+
+    from quantbento import store
+    from quantbento.report.rows import VariantRow
+    from tests.test_store import write_artifact
+
+    row = VariantRow("int8", "onnx-dynamic", "int8-dynamic", {}, "onnx", size_bytes=1000, size_ratio=0.25, passed=True)
+    return store.save("demo-int8", write_artifact(tmp_path / "artifact"), {"variant": asdict(row)}, {}, {})
+
+
 @contextlib.contextmanager
 def model_store(home: Path):
     """Makes `home` BentoML's home, here and in the processes started meanwhile."""

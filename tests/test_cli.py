@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 import bentoml
@@ -18,10 +16,9 @@ import pytest
 import yaml
 
 from quantbento import cli, store
-from quantbento.report.rows import VariantRow
 from tests.conftest import ROOT
 from tests.jobs import onnx_file
-from tests.test_store import flip, tree, write_artifact
+from tests.test_store import tree
 
 HEAVY = {"bentoml", "numpy", "onnxruntime", "torch", "transformers"}
 SECONDS = 120  # at most, for a process
@@ -234,7 +231,9 @@ def test_an_output_folder_that_cannot_be_is_told_without_traceback(recipe, capsy
     assert "could not be written: Not a directory; name another folder with --output" in capsys.readouterr().err
 
 
-def test_control_c_is_130_with_the_store_and_the_temporary_folder_as_they_were(recipe, made, bento_home, monkeypatch):
+def test_control_c_is_130_with_the_store_and_the_temporary_folder_as_they_were(
+    recipe, demo_model, bento_home, monkeypatch
+):
     recipe["model"] = {"factory": "cli_factories:waits"}
     monkeypatch.setenv("TMPDIR", str(bento_home.parent / "temporary"))
     Path("temporary").mkdir()
@@ -256,80 +255,3 @@ def wait_for(path: Path, child: subprocess.Popen) -> None:
         assert child.poll() is None, child.stderr.read()
         assert time.monotonic() < end, f"{path} did not appear"
         time.sleep(0.05)
-
-
-# What is stored
-
-
-@pytest.fixture
-def made(tmp_path, bento_home):
-    """A stored model, as the pipeline would have left it."""
-    row = VariantRow("int8", "onnx-dynamic", "int8-dynamic", {}, "onnx", size_bytes=1000, size_ratio=0.25, passed=True)
-    return store.save("demo-int8", write_artifact(tmp_path / "artifact"), {"variant": asdict(row)}, {}, {})
-
-
-def test_models_lists_what_is_stored(made, capsys):
-    assert cli.main(["models"]) == 0
-    line = next(line for line in capsys.readouterr().out.splitlines() if "demo-int8" in line)
-    for cell in (made.tag, "int8-dynamic", "onnx", "1.0 kB", "0.250", made.created[:19]):
-        assert cell in line
-
-
-def test_models_of_one_name(made, tmp_path, capsys):
-    store.save("other", write_artifact(tmp_path / "other"), {}, {}, {})
-    assert cli.main(["models", "other"]) == 0
-    out = capsys.readouterr().out
-    assert "other:" in out
-    assert "demo-int8" not in out
-
-
-def test_verify_is_0_for_whole_models_and_1_for_damaged_ones(made, tmp_path, capsys):
-    other = store.save("other", write_artifact(tmp_path / "other"), {}, {}, {})
-    assert cli.main(["verify"]) == 0
-    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [
-        ["ok", made.tag],
-        ["ok", other.tag],
-    ]
-    flip(made.path / "model.onnx")
-    assert cli.main(["verify"]) == 1
-    damaged, ok = capsys.readouterr().out.splitlines()
-    assert damaged.startswith(f"damaged  {made.tag}")
-    assert "model.onnx was changed" in damaged
-    assert ok.startswith(f"ok       {other.tag}")
-    assert cli.main(["verify", "other"]) == 0
-
-
-@pytest.mark.parametrize("command", ["verify", "delete"])
-def test_a_model_that_is_not_there_is_exit_code_2(made, command, capsys):
-    assert cli.main([command, "demo-int4"]) == 2
-    assert "error: no model 'demo-int4' in the store; did you mean 'demo-int8'?" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("answer", "deleted"),
-    [("y", True), ("YES", True), ("n", False), ("", False), ("demo", False)],
-    ids=["y", "yes", "n", "return", "anything-else"],
-)
-def test_delete_asks_and_names_the_version(made, answer, deleted, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", terminal(answer + "\n"))
-    assert cli.main(["delete", "demo-int8"]) == 0
-    out = capsys.readouterr().out
-    assert out.startswith(f"delete {made.tag}? [y/N] ")
-    assert (f"deleted {made.tag}" in out) is deleted
-    assert made.path.exists() is not deleted
-
-
-def test_delete_without_a_terminal_wants_yes(made, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-    assert cli.main(["delete", "demo-int8"]) == 2
-    assert f"delete {made.tag} asks before it removes anything; add --yes" in capsys.readouterr().err
-    assert made.path.exists()
-    assert cli.main(["delete", "demo-int8", "--yes"]) == 0
-    assert capsys.readouterr().out == f"deleted {made.tag}\n"
-    assert store.models() == []
-
-
-def terminal(text: str) -> io.StringIO:
-    typed = io.StringIO(text)
-    typed.isatty = lambda: True  # type: ignore[method-assign]
-    return typed

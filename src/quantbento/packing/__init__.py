@@ -1,0 +1,1 @@
+"""From the model store to Bentos, images, and what runs them."""
