@@ -2,6 +2,7 @@
 
 import importlib
 import pickle
+import subprocess
 import sys
 
 import cloudpickle
@@ -85,3 +86,25 @@ def test_a_module_the_user_registered_stays_registered(project, tmp_path):
         assert project.__name__ in cloudpickle.list_registry_pickle_by_value()
     finally:
         cloudpickle.unregister_pickle_by_value(project)
+
+
+def test_a_qscheme_is_found_where_a_module_before_torch_answers_to_any_name(tmp_path):
+    """As Transformers' aliases of image processors do, by importing what may not be installed."""
+    code = """
+import sys, types
+hostile = sys.modules["hostile"] = types.ModuleType("hostile")
+def answer(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    raise ModuleNotFoundError("No module named 'torchvision'", name="torchvision")
+hostile.__getattr__ = answer
+import torch
+from pathlib import Path
+from quantbento.pickling import dump
+dump([torch.per_channel_affine, torch.per_tensor_symmetric], Path(sys.argv[1]), classes=[])
+"""
+    file = tmp_path / "schemes.pkl"
+    subprocess.run([sys.executable, "-c", code, str(file)], check=True)
+    import torch
+
+    assert pickle.loads(file.read_bytes()) == [torch.per_channel_affine, torch.per_tensor_symmetric]

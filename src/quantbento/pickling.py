@@ -17,7 +17,17 @@ import cloudpickle
 def dump(value: Any, path: Path, classes: Iterable[Any]) -> None:
     """Pickles `value`; project modules that define one of `classes` (classes or functions) go by value."""
     with _by_value(_project_modules(classes)), path.open("wb") as file:
-        cloudpickle.dump(value, file)
+        _Pickler(file).dump(value)
+
+
+class _Pickler(cloudpickle.Pickler):
+    def reducer_override(self, value: Any) -> Any:
+        """A `torch.qscheme` says its name but not its module, which pickle then looks for in every loaded module,
+        Transformers' aliases of image processors included; those import torchvision when asked for anything."""
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(value, torch.qscheme):
+            return getattr, (torch, str(value).rpartition(".")[2])
+        return super().reducer_override(value)
 
 
 def _project_modules(definitions: Iterable[Any]) -> list[ModuleType]:
