@@ -5,8 +5,9 @@ import threading
 import numpy as np
 import pytest
 
+from quantbento.cores import default_threads
 from quantbento.errors import InvalidInput
-from quantbento.predictor import Predictor, default_threads
+from quantbento.predictor import Predictor
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes.base import ArrayRuntime
 from quantbento.runtimes.torch import TorchRuntime

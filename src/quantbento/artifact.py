@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from quantbento import registry
+from quantbento.cores import default_threads
 from quantbento.errors import QuantbentoError
 from quantbento.generator import Generator
-from quantbento.predictor import Predictor, default_threads
+from quantbento.predictor import Predictor
 from quantbento.runtimes.language_model import LanguageModel
 from quantbento.tasks.base import Task
 

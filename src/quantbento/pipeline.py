@@ -20,10 +20,10 @@ from typing import Any
 
 from quantbento import artifact, benchmark, environment, factories, plan, registry, store
 from quantbento.contenders import Contenders, prepare
+from quantbento.cores import default_threads
 from quantbento.errors import QuantbentoError, StoreError
 from quantbento.evaluate import evaluate, recovery
 from quantbento.gates import judge
-from quantbento.predictor import default_threads
 from quantbento.quantizers.base import Job
 from quantbento.recipe import Recipe, Variant
 from quantbento.report.progress import Progress, Silent

@@ -7,7 +7,6 @@ the longest first so that no thread is left with it at the end.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -75,8 +74,3 @@ class Predictor:
         """Ends the threads; the predictor is of no use afterwards."""
         if self._pool is not None:
             self._pool.shutdown(wait=True)
-
-
-def default_threads() -> int:
-    """The CPU cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
