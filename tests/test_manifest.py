@@ -141,3 +141,16 @@ def test_hashing_does_not_depend_on_the_order_files_were_made_in(tmp_path):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(FILES[name])
     assert manifest.hash_files(tmp_path / "a") == manifest.hash_files(tmp_path / "b")
+
+
+def test_the_digest_is_the_whole_hash_that_the_version_begins_with(folder, tag):
+    digest = manifest.digest(folder, tag)
+    assert digest == f"sha256:{hashlib.sha256((folder / manifest.MANIFEST).read_bytes()).hexdigest()}"
+    assert digest.startswith(f"sha256:{tag.partition(':')[2]}")
+
+
+def test_a_changed_manifest_has_no_digest(folder, tag):
+    text = (folder / manifest.MANIFEST).read_text()
+    rewrite(folder, text.replace('"int8"', '"int4"'))
+    with pytest.raises(StoreError, match=r"manifest\.json was changed after it was saved"):
+        manifest.digest(folder, tag)

@@ -364,6 +364,42 @@ def test_a_store_that_is_not_there_yet_is_made(made, bento_home):
     assert store.save("demo", made, {}, {}, {}).verify()
 
 
+def read_only(path, *_):
+    """As `os.mkdir` on a file system that is mounted read-only."""
+    raise OSError(30, "Read-only file system", str(path))
+
+
+def test_reading_makes_no_folder_and_needs_none_but_the_models(saved, bento_home, monkeypatch):
+    shutil.rmtree(bento_home / ".quantbento")
+    monkeypatch.setattr(os, "mkdir", read_only)
+    assert store.find(saved.tag) == store.find("demo") == saved
+    assert store.models() == [saved]
+    assert saved.aliases == []
+    assert saved.digest.startswith(f"sha256:{saved.path.name}")
+    assert answer(saved.tag) == [1, 2, 3]
+    with pytest.raises(StoreError, match="no version 'production'"):
+        store.find("demo:production")
+    assert store.models_folder() == bento_home / "models"
+    assert [p.name for p in bento_home.iterdir()] == ["models"]
+
+
+def test_a_store_without_its_folder_is_an_empty_one(bento_home, monkeypatch):
+    (bento_home / "models").rmdir()
+    monkeypatch.setattr(os, "mkdir", read_only)
+    assert store.models() == []
+    with pytest.raises(StoreError, match="the store is empty"):
+        store.find("demo")
+
+
+def test_writing_to_a_read_only_store_is_one_error(made, saved, monkeypatch):
+    shutil.rmtree(store.models_folder().parent / ".quantbento")
+    with monkeypatch.context() as mounted:
+        mounted.setattr(os, "mkdir", read_only)
+        with pytest.raises(StoreError, match="could not be deleted: Read-only file system"):
+            store.delete("demo")
+    assert saved.verify()
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, with its content."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}

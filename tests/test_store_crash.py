@@ -235,7 +235,7 @@ def test_a_full_disk_is_one_error_and_the_store_stays_as_it_was(artifacts, saved
 
 
 def test_a_store_that_is_held_for_too_long_is_one_error(artifacts, saved, bento_home, monkeypatch):
-    monkeypatch.setattr(store, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("quantbento.staging.LOCK_SECONDS", 0.1)
     held = FileLock(bento_home / ".quantbento" / "store.lock")
     with held, pytest.raises(StoreError, match=r"another save has held the model store for 0\.1 s"):
         store.save("demo", artifacts[1], {}, {}, {})

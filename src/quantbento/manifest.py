@@ -34,6 +34,16 @@ def version_of(raw: bytes) -> str:
     return hashlib.sha256(raw).hexdigest()[:DIGITS]
 
 
+def digest(folder: Path, tag: str) -> str:
+    """`sha256:` and the whole of the hash that a version begins with. It stands for every file beside the manifest.
+
+    Raises:
+        StoreError: as `read`.
+    """
+    read(folder, tag)
+    return f"sha256:{hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()}"
+
+
 def read(folder: Path, tag: str) -> dict[str, Any]:
     """The manifest as it stands, its own hash and schema checked, the files not.
 

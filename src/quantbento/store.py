@@ -9,24 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 import shutil
-import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from quantbento import artifact, manifest
+from quantbento import alias_file, artifact, manifest
 from quantbento.environment import other_cpu
 from quantbento.errors import StoreError, did_you_mean
 from quantbento.files import link_or_copy
+from quantbento.staging import changing, locked, models_path, reported, staged_folder
 
-LOCK_SECONDS = 60
 logger = logging.getLogger("quantbento")
 
 
@@ -41,6 +36,17 @@ class StoredModel:
     def manifest(self) -> dict[str, Any]:
         """Its own hash and schema checked; the files are not."""
         return manifest.read(self.path, self.tag)
+
+    @property
+    def digest(self) -> str:
+        """`sha256:` and the hash of the manifest, which holds the hash of every file."""
+        return manifest.digest(self.path, self.tag)
+
+    @property
+    def aliases(self) -> list[str]:
+        """Those that stand for this version."""
+        name, _, version = self.tag.partition(":")
+        return [alias for alias, of in alias_file.current(name).items() if of == version]
 
     def verify(self) -> dict[str, Any]:
         """The manifest, after every file was hashed; raises `StoreError` otherwise."""
@@ -64,7 +70,7 @@ def load(tag: str, threads: int | None = None) -> artifact.Loaded:
     """A stored model as a callable from a list of inputs to a list of answers.
 
     Args:
-        tag: `name:version`, or `name` for the latest.
+        tag: `name:version`, `name:alias`, or `name` for the latest.
         threads: CPU cores to use; all by default.
 
     Raises:
@@ -74,14 +80,14 @@ def load(tag: str, threads: int | None = None) -> artifact.Loaded:
 
 
 def find(tag: str) -> StoredModel:
-    """The stored model a tag names.
+    """The stored model, with its exact tag, that `name:version`, `name:alias`, or `name` for the latest stands for.
 
     Raises:
-        StoreError: with the nearest names and what to run.
+        StoreError: with the nearest names and what to run; a `DanglingAlias` where an alias' version is gone.
     """
     name, _, version = str(tag).lower().partition(":")
-    folder = models_folder() / name
-    versions = _versions(folder) if folder in models_folder().iterdir() else []  # `..` is no model
+    folder = models_path() / name
+    versions = _versions(folder) if folder in _folders() else []  # `..` is no model
     if not versions:
         names = sorted({m.tag.partition(":")[0] for m in models()})
         known = f" (stored: {', '.join(names[:8])}{' ...' * (len(names) > 8)})" if names else " (the store is empty)"
@@ -95,19 +101,16 @@ def find(tag: str) -> StoredModel:
         if version not in versions:
             version = max(versions, key=lambda v: _created(folder / v))
     if version not in versions:
-        raise StoreError(
-            f"no version {version!r} of {name!r} in the store{did_you_mean(version, versions)} "
-            f"(stored: {', '.join(versions[:8])})"
-        )
+        version = _version_of_alias(name, version, versions)
     return StoredModel(f"{name}:{version}", folder / version)
 
 
 def models(name: str | None = None) -> list[StoredModel]:
     """What is stored, by name, newest first within a name. Damaged models are listed too: they can be deleted."""
-    folders = [p for p in sorted(models_folder().iterdir()) if p.is_dir() and (name is None or p.name == name)]
     return [
         StoredModel(f"{folder.name}:{version}", folder / version)
-        for folder in folders
+        for folder in _folders()
+        if name is None or folder.name == name
         for version in sorted(_versions(folder), key=lambda v: _created(folder / v), reverse=True)
     ]
 
@@ -132,20 +135,21 @@ def save(
 
     raw, version = manifest.build(source, content)
     tag = f"{name}:{version}"
-    final = models_folder() / name / version
-    _need_space(source)
-    with _reported(f"{tag} could not be stored"), _staging() as staging:
-        (staging / "models").mkdir()
-        kept = {key: value for key, value in metadata.items() if value is not None}
-        private = ModelStore(staging / "models")
-        with bentoml.models.create(tag, labels=labels, metadata=kept, _model_store=private) as model:
-            shutil.copytree(source, model.path, dirs_exist_ok=True, copy_function=link_or_copy)
-            Path(model.path_of(manifest.MANIFEST)).write_bytes(raw)
-        with _locked():
-            if final.exists():
-                StoredModel(tag, final).verify()  # the same content is there already
-            else:
-                _publish(staging / "models" / name / version, final)
+    with reported(f"{tag} could not be stored"):
+        final = models_folder() / name / version
+        _need_space(source)
+        with staged_folder() as staged:
+            (staged / "models").mkdir()
+            kept = {key: value for key, value in metadata.items() if value is not None}
+            private = ModelStore(staged / "models")
+            with bentoml.models.create(tag, labels=labels, metadata=kept, _model_store=private) as model:
+                shutil.copytree(source, model.path, dirs_exist_ok=True, copy_function=link_or_copy)
+                Path(model.path_of(manifest.MANIFEST)).write_bytes(raw)
+            with locked():
+                if final.exists():
+                    StoredModel(tag, final).verify()  # the same content is there already
+                else:
+                    _publish(staged / "models" / name / version, final)
     return StoredModel(tag, final)
 
 
@@ -153,15 +157,16 @@ def delete(tag: str) -> str:
     """Removes one stored version and gives its full tag; damaged ones too.
 
     Raises:
-        StoreError: no such model.
+        StoreError: no such model, or an alias stands for it.
     """
     model = find(tag)
     folder = model.path.parent
-    with _reported(f"{model.tag} could not be deleted"), _staging() as staging, _locked():
+    with changing(f"{model.tag} could not be deleted") as staged:
+        _refuse_if_followed(model)
         (folder / "latest").unlink(missing_ok=True)
-        model.path.rename(staging / "deleted")
+        model.path.rename(staged / "deleted")
         if rest := _versions(folder):
-            _write_latest(folder, max(rest, key=lambda v: _created(folder / v)), staging)
+            _write_latest(folder, max(rest, key=lambda v: _created(folder / v)), staged)
         else:
             with contextlib.suppress(OSError):
                 folder.rmdir()
@@ -169,12 +174,31 @@ def delete(tag: str) -> str:
 
 
 def models_folder() -> Path:
-    """BentoML's model store; `BENTOML_HOME` moves it."""
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
-    folder = Path(BentoMLContainer.model_store.get()._path)
+    """BentoML's model store, made where it is not there yet; `BENTOML_HOME` moves it."""
+    folder = models_path()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _version_of_alias(name: str, alias: str, versions: list[str]) -> str:
+    aliases = alias_file.current(name)
+    if alias not in aliases:
+        known = ", ".join(versions[:8]) + (f"; aliases: {', '.join(aliases)}" if aliases else "")
+        raise StoreError(
+            f"no version {alias!r} of {name!r} in the store{did_you_mean(alias, [*versions, *aliases])} "
+            f"(stored: {known})"
+        )
+    if aliases[alias] not in versions:
+        raise alias_file.DanglingAlias(name, alias, aliases[alias])
+    return aliases[alias]
+
+
+def _refuse_if_followed(model: StoredModel) -> None:
+    name = model.tag.partition(":")[0]
+    if aliases := model.aliases:
+        tags = " and ".join(f"{name}:{alias}" for alias in aliases)
+        moves = "; ".join(alias_file.how_to_move(name, alias) for alias in aliases)
+        raise StoreError(f"{model.tag} was not deleted: {tags} stands for it. Move that first: {moves}")
 
 
 def _publish(staged: Path, final: Path) -> None:
@@ -191,6 +215,14 @@ def _write_latest(folder: Path, version: str, staging: Path) -> None:
     staged.replace(folder / "latest")
 
 
+def _folders() -> list[Path]:
+    """A folder a model name. Reading makes none: a container's file system may be read-only."""
+    try:
+        return [path for path in sorted(models_path().iterdir()) if path.is_dir()]
+    except FileNotFoundError:
+        return []
+
+
 def _versions(folder: Path) -> list[str]:
     return [p.name for p in folder.iterdir() if p.is_dir()] if folder.is_dir() else []
 
@@ -205,65 +237,12 @@ def _created(version: Path) -> str:
     return found.group(1) if found else ""
 
 
-@contextlib.contextmanager
-def _staging() -> Iterator[Path]:
-    """A folder beside the store, so that a rename moves what is in it. A lock tells a live one from a dead one's."""
-    root = _own_folder()
-    for left in root.glob("staging-*"):
-        _remove_if_dead(left)
-    folder = root / f"staging-{uuid.uuid4().hex}"
-    lock = FileLock(f"{folder}.lock")
-    # Before the folder is there, so that nobody takes it for a dead one's. Another save may hold the lock for a moment
-    # to see whether it can.
-    with lock.acquire(timeout=LOCK_SECONDS):
-        folder.mkdir()
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            Path(lock.lock_file).unlink(missing_ok=True)
-
-
-def _remove_if_dead(left: Path) -> None:
-    folder = left.with_suffix("") if left.suffix == ".lock" else left
-    with contextlib.suppress(Timeout, OSError), FileLock(f"{folder}.lock").acquire(timeout=0):
-        shutil.rmtree(folder, ignore_errors=True)
-        Path(f"{folder}.lock").unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _reported(what: str) -> Iterator[None]:
-    """A disk that is full or read-only as an error that says so."""
-    try:
-        yield
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise StoreError(f"{what}: {reason} ({error.filename or models_folder()})") from error
-
-
-@contextlib.contextmanager
-def _locked() -> Iterator[None]:
-    try:
-        with FileLock(_own_folder() / "store.lock").acquire(timeout=LOCK_SECONDS):
-            yield
-    except Timeout:
-        raise StoreError(
-            f"another save has held the model store for {LOCK_SECONDS} s; wait for it to end and run again"
-        ) from None
-
-
-def _own_folder() -> Path:
-    folder = models_folder().parent / ".quantbento"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
 def _need_space(source: Path) -> None:
     """BentoML holds a second copy while it saves."""
     need = 2 * artifact.size_bytes(source)
-    free = shutil.disk_usage(models_folder()).free
+    free = shutil.disk_usage(models_path()).free
     if free < need:
         raise StoreError(
-            f"storing {source.name} needs {need / 1e6:.0f} MB free in {models_folder()}, "
+            f"storing {source.name} needs {need / 1e6:.0f} MB free in {models_path()}, "
             f"which has {free / 1e6:.0f} MB. See what is stored: quantbento models"
         )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import pty
-from dataclasses import asdict
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from quantbento.errors import StoreError
 from quantbento.recipe import load_recipe
 from quantbento.report import console
 from quantbento.report.rows import ReferenceRow, Report, VariantRow
@@ -104,21 +103,17 @@ def test_a_log_has_the_longest_tag_on_one_line(capsys):
     tag = f"{LONGEST}:0123456789abcdef"
     console.print_report(report(measured(LONGEST, tag=tag, gates=[PASSED, FAILED])))
     assert tag in capsys.readouterr().out
-    console.print_models([Stored(tag, measured(LONGEST))])
-    assert tag in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("what", ["report", "models"])
-def test_a_narrow_terminal_loses_no_letter_of_a_tag(what, monkeypatch):
+def test_a_narrow_terminal_loses_no_letter_of_a_tag(monkeypatch):
     tag = f"{LONGEST}:0123456789abcdef"
-    out = on_terminal(monkeypatch, what, tag)
+    out = on_terminal(monkeypatch, lambda: console.print_report(report(measured(tag=tag))))
     assert max(map(len, out.splitlines())) <= 80
-    column = -1 if what == "report" else 0
-    cells = [line.strip("│").split("│")[column].strip() for line in out.splitlines() if line.startswith("│")]
+    cells = [line.strip("│").split("│")[-1].strip() for line in out.splitlines() if line.startswith("│")]
     assert tag in "".join(cells)
 
 
-def on_terminal(monkeypatch, what: str, tag: str) -> str:
+def on_terminal(monkeypatch, show: Callable[[], None]) -> str:
     """The output on a real terminal, without colours, 80 columns wide."""
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("TERM", "dumb")
@@ -126,10 +121,7 @@ def on_terminal(monkeypatch, what: str, tag: str) -> str:
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "w") as stream, monkeypatch.context() as patch:
         patch.setattr("sys.stdout", stream)
-        if what == "report":
-            console.print_report(report(measured(tag=tag)))
-        else:
-            console.print_models([Stored(tag, measured())])
+        show()
     text = b""
     while chunk := _read(ours):
         text += chunk
@@ -142,36 +134,6 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 65536)
     except OSError:  # Linux: the other end is closed
         return b""
-
-
-class Stored:
-    """A stored model, as far as the table looks at it."""
-
-    created = "2026-01-02T03:04:05.678901+00:00"
-
-    def __init__(self, tag: str, row: VariantRow | None) -> None:
-        self.tag, self._row = tag, row
-
-    @property
-    def manifest(self) -> dict[str, Any]:
-        if self._row is None:
-            raise StoreError(f"{self.tag} has no manifest.json")
-        return {"variant": asdict(self._row)}
-
-
-def test_models_show_what_their_manifest_says(capsys):
-    console.print_models([Stored("demo:1", measured(gates=[PASSED])), Stored("demo:2", measured(gates=[FAILED]))])
-    out = capsys.readouterr().out
-    assert out.index("demo:1") < out.index("demo:2")
-    for cell in ("int8-dynamic", "onnx", "0.2 MB", "0.250", "1.50x", "passed 1", "failed: speedup", "03:04:05"):
-        assert cell in out
-
-
-def test_a_damaged_model_is_listed_among_the_others(capsys):
-    console.print_models([Stored("demo:1", None), Stored("demo:2", measured())])
-    out = capsys.readouterr().out
-    assert "not readable: demo:1 has no manifest.json" in out
-    assert "demo:2" in out
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from quantbento.errors import StoreError
 from quantbento.recipe import Recipe
 from quantbento.report.rows import ReferenceRow, Report, VariantRow
-from quantbento.store import StoredModel
 
 WIDTH_OF_A_LOG = 400  # more than any table needs: no line of a log is folded
 
@@ -38,9 +36,9 @@ def print_report(report: Report) -> None:
         table.add_row(*_figures(row, fidelity), "", "")
     table.add_section()
     for variant in report.variants:
-        gates = "error" if variant.error else _gates(variant)
+        gates = "error" if variant.error else verdict(variant.gates)
         table.add_row(*_figures(variant, fidelity), gates, _tag(variant))
-    console = _console()
+    console = wide_console()
     console.print(table)
     for variant in report.variants:
         for line in failures(variant):
@@ -78,39 +76,27 @@ def print_plan(recipe: Recipe, notes: list[str]) -> None:
         print(f"note     {note}")
 
 
-def print_models(models: list[StoredModel]) -> None:
-    """A line a stored model: tag, size, and what its manifest says of it."""
-    table = Table(pad_edge=False)
-    for name in ("tag", "scheme", "runtime", "size", "ratio", "speedup", "gates", "created"):
-        table.add_column(name, overflow="fold")
-    for model in models:
-        try:
-            row = VariantRow(**model.manifest["variant"])
-        except (StoreError, KeyError, TypeError) as error:
-            table.add_row(model.tag, f"not readable: {str(error)[:60]}")
-            continue
-        figures = _figures(row, "")
-        table.add_row(
-            model.tag,
-            row.scheme,
-            row.runtime,
-            figures[1],
-            figures[2],
-            _speed(row.speedup),
-            _gates(row),
-            model.created[:19],
-        )
-    _console().print(table)
-
-
 def megabytes(size: int | None) -> str:
     if size is None:
         return "-"
     return f"{size / 1e6:.1f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
 
 
-def _console() -> Console:
+def wide_console() -> Console:
+    """Where tables go: as wide as the terminal, or as wide as they need to be in a log."""
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
+
+
+def speed(speedup: dict[str, float] | None) -> str:
+    if not speedup:
+        return "-"
+    return f"{speedup['median']:.2f}x ({speedup['p10']:.2f}-{speedup['p90']:.2f})"
+
+
+def verdict(gates: list[dict[str, Any]]) -> str:
+    """Which gates failed, or how many passed."""
+    failed = [g["metric"] for g in gates if not g["passed"]]
+    return f"failed: {', '.join(failed)}" if failed else f"passed {len(gates)}"
 
 
 def _primary(report: Report) -> str:
@@ -130,21 +116,10 @@ def _figures(row: ReferenceRow | VariantRow, fidelity: str) -> list[str]:
         "-" if value is None else f"{value:.4f}",
         "-" if recovery is None else f"{recovery:.4f}",
         "-" if row.throughput is None else f"{row.throughput:.0f}",
-        _speed(row.speedup),
-        _speed(getattr(row, "speedup_same_runtime", None)),
+        speed(row.speedup),
+        speed(getattr(row, "speedup_same_runtime", None)),
         "-" if latency is None else f"{latency:.2f}",
     ]
-
-
-def _speed(speedup: dict[str, float] | None) -> str:
-    if not speedup:
-        return "-"
-    return f"{speedup['median']:.2f}x ({speedup['p10']:.2f}-{speedup['p90']:.2f})"
-
-
-def _gates(variant: VariantRow) -> str:
-    failed = [g["metric"] for g in variant.gates if not g["passed"]]
-    return f"failed: {', '.join(failed)}" if failed else f"passed {len(variant.gates)}"
 
 
 def _tag(variant: VariantRow) -> str:
