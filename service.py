@@ -22,9 +22,10 @@ from pydantic import BeforeValidator, Field
 
 from quantbento.errors import InvalidInput
 from quantbento.serving.answers import answers_of
-from quantbento.serving.bento import model_to_pack, packed_model
+from quantbento.serving.bento import model_to_pack, packed_in
 from quantbento.serving.errors import RequestGuard
 from quantbento.serving.generation_server import GenerationServer
+from quantbento.serving.info import ModelInfo
 from quantbento.serving.llm_settings import TransformersSettings, VLLMSettings
 from quantbento.serving.logs import without_clients_mistakes
 from quantbento.serving.model import ServedModel, items
@@ -37,12 +38,12 @@ without_clients_mistakes()
 settings = bentoml.use_arguments(ServiceSettings)
 vllm_settings = bentoml.use_arguments(VLLMSettings)
 transformers_settings = bentoml.use_arguments(TransformersSettings)
-packed = packed_model(Path(__file__).parent)
-embedder = ServedModel(settings, packed or "minilm-l6-v2-onnx-int8", "feature-extraction")
-classifier = ServedModel(settings, packed or "sst2-onnx-int8", "text-classification")
-tensor_model = ServedModel(settings, packed or "two-moons-onnx-int8", "tensor")
-language_model = VLLMServer(vllm_settings, packed or "tiny-llama-autoround")
-in_process_model = TransformersServer(transformers_settings, packed or "tiny-llama-bnb-nf4")
+packed = packed_in(Path(__file__).parent)
+embedder = ServedModel(settings, "minilm-l6-v2-onnx-int8", "feature-extraction", packed)
+classifier = ServedModel(settings, "sst2-onnx-int8", "text-classification", packed)
+tensor_model = ServedModel(settings, "two-moons-onnx-int8", "tensor", packed)
+language_model = VLLMServer(vllm_settings, "tiny-llama-autoround", packed)
+in_process_model = TransformersServer(transformers_settings, "tiny-llama-bnb-nf4", packed)
 Texts, LoneOrTexts = items(embedder), Annotated[items(embedder, pass_on=True), BeforeValidator(one_or_many)]
 # Limits of every language model: both settings read them from the same places.
 Prompt = Annotated[str, Field(min_length=1, max_length=vllm_settings.max_characters)]
@@ -190,7 +191,14 @@ async def continued(server: GenerationServer, prompt: str, max_tokens: int, temp
         raise InvalidArgument(str(error)) from None
 
 
-for _service in (Embedding, TextGeneration, TextGenerationTransformers):
-    _service.add_asgi_middleware(OpenAIErrors)
-for _service in (Embedding, TextClassification, TensorModel, TextGeneration, TextGenerationTransformers):
+for _service, _served in (
+    (Embedding, embedder),
+    (TextClassification, classifier),
+    (TensorModel, tensor_model),
+    (TextGeneration, language_model),
+    (TextGenerationTransformers, in_process_model),
+):
+    if _service not in (TextClassification, TensorModel):
+        _service.add_asgi_middleware(OpenAIErrors)
+    _service.add_asgi_middleware(ModelInfo, served=_served)
     _service.add_asgi_middleware(RequestGuard, max_body_bytes=settings.max_body_bytes)

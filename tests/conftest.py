@@ -45,18 +45,22 @@ def demo_model(tmp_path, bento_home):
 @contextlib.contextmanager
 def model_store(home: Path):
     """Makes `home` BentoML's home, here and in the processes started meanwhile."""
+    from bentoml._internal.bento import BentoStore
     from bentoml._internal.configuration.containers import BentoMLContainer
     from bentoml._internal.models import ModelStore
 
-    (home / "models").mkdir(parents=True, exist_ok=True)
-    before, outer = os.environ["BENTOML_HOME"], BentoMLContainer.model_store.get()
+    stores = {BentoMLContainer.model_store: ModelStore, BentoMLContainer.bento_store: BentoStore}
+    before, outer = os.environ["BENTOML_HOME"], [store.get() for store in stores]
     os.environ["BENTOML_HOME"] = str(home)
-    BentoMLContainer.model_store.set(ModelStore(home / "models"))
+    for (store, kind), folder in zip(stores.items(), ("models", "bentos"), strict=True):
+        (home / folder).mkdir(parents=True, exist_ok=True)
+        store.set(kind(home / folder))
     try:
         yield home
     finally:
         os.environ["BENTOML_HOME"] = before
-        BentoMLContainer.model_store.set(outer)
+        for store, former in zip(stores, outer, strict=True):
+            store.set(former)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,10 @@ import pytest
 from tests.conftest import ROOT
 
 NEVER = {"torch", "transformers", "onnx", "onnxscript", "peft", "datasets", "sklearn"}
-NOT_SERVING = {f"quantbento.{name}" for name in ("recipe", "pipeline", "plan", "source", "samples", "quantizers")}
+NOT_SERVING = {
+    f"quantbento.{name}"
+    for name in ("recipe", "pipeline", "plan", "source", "samples", "quantizers", "packing", "commands")
+}
 
 
 def loaded(code: str, home) -> set[str]:

@@ -12,26 +12,20 @@ import yaml
 
 from benchmarks.server import bento, serve
 from quantbento import store
-from quantbento.serving.bento import model_to_pack, packed_model
+from quantbento.serving.bento import Packed, model_to_pack, packed_in
 from quantbento.serving.errors import CannotServe
 from tests.conftest import ROOT, model_store
-
-BUILD = {
-    "service": "service:Embedding",
-    "name": "tiny",
-    "include": ["service.py", "src/quantbento/**/*.py"],
-    "python": {"is_src_layout": True, "lock_packages": False},
-}
 
 
 def test_only_a_bentos_src_has_a_packed_model(tmp_path):
     (tmp_path / "src").mkdir()
-    assert packed_model(tmp_path / "src") is None
-    (tmp_path / "bento.yaml").write_text("models: []\nservices:\n- models:\n  - tag: demo:abc\n")
-    assert packed_model(tmp_path / "src") == "demo:abc"
-    assert packed_model(tmp_path) is None
-    (tmp_path / "bento.yaml").write_text("services:\n- models: []\n")
-    assert packed_model(tmp_path / "src") is None
+    assert packed_in(tmp_path / "src") is None
+    description = "name: tiny\nversion: v1\nmodels: []\n"
+    (tmp_path / "bento.yaml").write_text(f"{description}services:\n- models:\n  - tag: demo:abc\n")
+    assert packed_in(tmp_path / "src") == Packed("tiny:v1", "demo:abc")
+    assert packed_in(tmp_path) is None
+    (tmp_path / "bento.yaml").write_text(f"{description}services:\n- models: []\n")
+    assert packed_in(tmp_path / "src") is None
 
 
 def test_the_version_to_pack_is_an_exact_one(served_home):
@@ -45,24 +39,33 @@ def test_the_version_to_pack_is_an_exact_one(served_home):
 
 @pytest.mark.slow
 @pytest.mark.server
-def test_a_bento_serves_its_own_version_after_a_newer_one_was_saved(served_home, tmp_path):
+@pytest.mark.parametrize("how", ["quantbento build", "bentoml build"])
+def test_a_bento_serves_its_own_version_after_a_newer_one_was_saved(served_home, tmp_path, how):
+    """Also where the build file names a model without a version."""
     home = tmp_path / "bentoml"
     shutil.copytree(served_home / "models", home / "models")
+    build = tmp_path / "tiny.yaml"
+    data = yaml.safe_load((ROOT / "configs/bentos/minilm.yaml").read_text())
+    build.write_text(yaml.safe_dump(data | {"name": "tiny", "args": {"model": "tiny-encoder-onnx-int8"}}))
     with model_store(home):
         old = store.find("tiny-encoder-onnx-int8")
-        build = tmp_path / "bentofile.yaml"
-        build.write_text(yaml.safe_dump(BUILD))
-        command = [sys.executable, "-m", "bentoml", "build", "-f", str(build), str(ROOT), "--output", "tag"]
-        environment = {"BENTOML_HOME": str(home), "QUANTBENTO_MODEL": "tiny-encoder-onnx-int8", "PATH": ""}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        tag = done.stdout.strip().removeprefix("__tag__:")
+        command = [sys.executable, "-m", "quantbento.cli", "build", str(build)]
+        if how == "bentoml build":
+            command = [sys.executable, "-m", "bentoml", "build", "-f", str(build), "."]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
         # The same files under another manifest: a newer version.
         artifact = tmp_path / "artifact"
         shutil.copytree(old.path, artifact, ignore=shutil.ignore_patterns("manifest.json", "model.yaml"))
         newer = store.save("tiny-encoder-onnx-int8", artifact, {"variant": {}, "newer": True}, {}, {})
         assert store.find("tiny-encoder-onnx-int8").tag == newer.tag != old.tag
-        log = tmp_path / "server.log"
-        with serve(bento(tag), {"BENTOML_HOME": str(home)}, log) as server:
+        own = {"BENTOML_HOME": str(home)}
+        with serve(bento("tiny:latest"), own, tmp_path / "server.log") as server:
             assert httpx.post(f"{server.url}/encode", json={"texts": ["the film"]}).status_code == 200
-        assert f"Serving {old.tag}" in log.read_text()
+            info = httpx.get(f"{server.url}/info").json()
+        assert (info["model"], info["digest"]) == (old.tag, old.digest)
+        assert info["bento"].startswith("tiny:")
+        with (
+            pytest.raises(RuntimeError, match=f"QUANTBENTO_MODEL={newer.tag}, but tiny:.* packs {old.tag}"),
+            serve(bento("tiny:latest"), own | {"QUANTBENTO_MODEL": newer.tag}, tmp_path / "server.log"),
+        ):
+            pytest.fail("it serves another model than its own")

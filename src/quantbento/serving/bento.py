@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,18 +14,26 @@ from quantbento.errors import StoreError
 from quantbento.serving.errors import CannotServe
 
 
-def packed_model(folder: Path) -> str | None:
-    """The tag of the model that a Bento was built with, where `folder` is the Bento's `src`; None elsewhere.
+@dataclass(frozen=True)
+class Packed:
+    """The Bento that a service is in."""
+
+    bento: str
+    model: str  # its exact tag
+
+
+def packed_in(folder: Path) -> Packed | None:
+    """The Bento, where `folder` is its `src`; None elsewhere, and where it packs no model.
 
     Without it a service served from the local store by its Bento's tag would follow the newest version: BentoML
     does not pin one.
     """
-    description = folder.parent / "bento.yaml"
-    if folder.name != "src" or not description.is_file():
+    file = folder.parent / "bento.yaml"
+    if folder.name != "src" or not file.is_file():
         return None
-    services = yaml.safe_load(description.read_text(encoding="utf-8")).get("services") or []
-    models = [model["tag"] for service in services for model in service["models"]]
-    return str(models[0]) if models else None
+    description = yaml.safe_load(file.read_text(encoding="utf-8"))
+    models = [model["tag"] for service in description.get("services") or [] for model in service["models"]]
+    return Packed(f"{description['name']}:{description['version']}", str(models[0])) if models else None
 
 
 def model_to_pack(tag: str) -> BentoModel:

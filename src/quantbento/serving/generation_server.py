@@ -10,7 +10,6 @@ import os
 import signal
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from functools import cached_property
 from typing import Any, ClassVar
 
 from starlette.applications import Starlette
@@ -18,18 +17,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from quantbento import artifact, store
+from quantbento import artifact
 from quantbento.errors import QuantbentoError, summary
+from quantbento.serving.bento import Packed
 from quantbento.serving.errors import CannotServe, EngineUnavailable, Receive, Scope, Send
 from quantbento.serving.generation_guard import REQUESTS, GenerationGuard, openai_error
 from quantbento.serving.llm_settings import GenerationSettings
+from quantbento.serving.served import Served
 
 TASK = "text-generation"
 SERVICES = "Embedding, TextClassification, TensorModel, TextGeneration, TextGenerationTransformers"
 logger = logging.getLogger("bentoml.serve")
 
 
-class GenerationServer(ABC):
+class GenerationServer(Served, ABC):
     """A stored language model by tag. Until the service starts it is a name.
 
     A model that cannot start ends the process, which BentoML starts again; inside a container BentoML ends too.
@@ -40,8 +41,9 @@ class GenerationServer(ABC):
 
     runtime: ClassVar[str]
 
-    def __init__(self, settings: GenerationSettings, default: str) -> None:
-        self.settings, self.tag = settings, settings.model or default
+    def __init__(self, settings: GenerationSettings, default: str, packed: Packed | None = None) -> None:
+        super().__init__(settings, default, packed)
+        self.settings = settings
         guarded = GenerationGuard(self._answer, settings)
         routes = [Route("/v1/models", self._models), *(Route(path, guarded, methods=["POST"]) for path in REQUESTS)]
         self.app = Starlette(routes=routes, lifespan=self._lifespan)
@@ -54,6 +56,7 @@ class GenerationServer(ABC):
                 a setting is another service's.
         """
         self.settings.refuse_others()
+        self.refuse_another_model()
         try:
             stored = self.stored
             stored.verify()
@@ -102,11 +105,6 @@ class GenerationServer(ABC):
     @abstractmethod
     async def _stop(self) -> None:
         """Ends the model after `_run` was cancelled, wherever it was."""
-
-    @cached_property
-    def stored(self) -> store.StoredModel:
-        """The version that the tag stood for first: a newer one in the store changes nothing until the next start."""
-        return store.find(self.tag)
 
     def names(self) -> list[str]:
         """What requests may call the model: its full tag, which is what responses call it, or without the version."""

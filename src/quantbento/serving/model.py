@@ -13,24 +13,26 @@ from quantbento import artifact, store
 from quantbento.errors import QuantbentoError, StoreError
 from quantbento.predictor import Predictor
 from quantbento.serving.answers import Failed
+from quantbento.serving.bento import Packed
 from quantbento.serving.errors import CannotServe
+from quantbento.serving.served import Served
 from quantbento.serving.settings import ServiceSettings
 from quantbento.tasks.base import Task
 
 logger = logging.getLogger("bentoml.serve")
 
 
-class ServedModel:
-    """A stored model by tag. Until `load` it is a name: importing a service needs no model.
+class ServedModel(Served):
+    """A stored model that answers in batches. Until `load` it is a name: importing a service needs no model.
 
     Args:
-        settings: `settings.model` names the model.
-        default: the tag where it names none.
+        settings, default, packed: as every `Served`.
         task: what the service is for; a model for another task is refused.
     """
 
-    def __init__(self, settings: ServiceSettings, default: str, task: str) -> None:
-        self.settings, self.tag, self._task_name = settings, settings.model or default, task
+    def __init__(self, settings: ServiceSettings, default: str, task: str, packed: Packed | None = None) -> None:
+        super().__init__(settings, default, packed)
+        self.settings, self._task_name = settings, task
         self.predictor: Predictor | None = None
 
     def load(self) -> ServedModel:
@@ -39,7 +41,7 @@ class ServedModel:
         Raises:
             QuantbentoError: it is missing, damaged, for another task, or does not answer.
         """
-        stored = store.find(self.tag)
+        stored = self.stored
         self._check_task(stored, artifact.describe(stored.path)["task"])
         predictor = stored.load(self.settings.threads)
         assert isinstance(predictor, Predictor)
@@ -52,11 +54,13 @@ class ServedModel:
         """Before any worker starts: a model that cannot be served ends `bentoml serve` with one message.
 
         Raises:
-            CannotServe: it is missing, damaged, or for another task; or a setting is another service's.
+            CannotServe: it is missing, damaged, or for another task; a setting is another service's, or names another
+                model than the Bento's.
         """
         self.settings.refuse_others()
+        self.refuse_another_model()
         try:
-            stored = store.find(self.tag)
+            stored = self.stored
             stored.verify()
             self._check_task(stored, artifact.describe(stored.path)["task"])
         except QuantbentoError as error:

@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse
 from quantbento import generator
 from quantbento.errors import InvalidInput, QuantbentoError
 from quantbento.runtimes.language_model import Generated, Sampling
+from quantbento.serving.bento import Packed
 from quantbento.serving.errors import Receive, Scope, Send
 from quantbento.serving.generation_guard import REQUESTS, openai_error
 from quantbento.serving.generation_requests import ChatRequest, GenerationRequest
@@ -41,8 +42,8 @@ class TransformersServer(GenerationServer):
     runtime = "transformers"
     settings: TransformersSettings
 
-    def __init__(self, settings: TransformersSettings, default: str) -> None:
-        super().__init__(settings, default)
+    def __init__(self, settings: TransformersSettings, default: str, packed: Packed | None = None) -> None:
+        super().__init__(settings, default, packed)
         self._thread = ThreadPoolExecutor(1, "quantbento-generate")
         self._generator: generator.Generator | None = None
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from quantbento import artifact, store
 from quantbento.runtimes.vllm_settings import EngineSettings
 from quantbento.serving.async_engine import VLLMEngine
+from quantbento.serving.bento import Packed
 from quantbento.serving.errors import CannotServe, Receive, Scope, Send
 from quantbento.serving.generation_server import GenerationServer
 from quantbento.serving.llm_settings import VLLMSettings
@@ -31,8 +32,8 @@ class VLLMServer(GenerationServer):
     runtime = "vllm"
     settings: VLLMSettings
 
-    def __init__(self, settings: VLLMSettings, default: str) -> None:
-        super().__init__(settings, default)
+    def __init__(self, settings: VLLMSettings, default: str, packed: Packed | None = None) -> None:
+        super().__init__(settings, default, packed)
         self._engine: VLLMEngine | None = None
         self._task: Any = None
 

@@ -1,0 +1,28 @@
+"""`GET /info`: which model answers, by its digest, so that clients and rollouts can tell versions apart."""
+
+from __future__ import annotations
+
+from starlette.responses import JSONResponse
+
+from quantbento.errors import QuantbentoError
+from quantbento.serving.errors import App, Receive, Scope, Send
+from quantbento.serving.served import Served
+
+PATH = "/info"
+
+
+class ModelInfo:
+    """ASGI middleware that answers `GET /info`; without its model it is 503."""
+
+    def __init__(self, app: App, served: Served) -> None:
+        self.app, self._served = app, served
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] not in ("GET", "HEAD"):
+            await self.app(scope, receive, send)
+            return
+        try:
+            response = JSONResponse(self._served.info())
+        except QuantbentoError as error:
+            response = JSONResponse({"error": str(error)}, 503)
+        await response(scope, receive, send)
