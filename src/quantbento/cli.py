@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from quantbento import __version__
-from quantbento.commands import models, save
+from quantbento.commands import bentos, deploy, models, save
 
-GROUPS = (save, models)
+GROUPS = (save, models, bentos, deploy)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

