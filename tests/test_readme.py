@@ -8,9 +8,11 @@ import sys
 
 import pytest
 
+from quantbento import cli
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 
 
@@ -21,10 +23,25 @@ def test_every_make_target_it_names_exists():
     assert named <= targets
 
 
-def test_every_file_it_links_exists():
-    links = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_a_page_links_exists(page):
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_a_page_names_exists_with_its_options(page, capsys):
+    text = page.read_text(encoding="utf-8")
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    commands = [line.partition("#")[0].split() for line in lines if line.startswith("quantbento ")]
+    for _, *words in commands:
+        arguments = [word for word in words if not word.startswith("-")]
+        group = arguments[: 2 if arguments[0] == "deploy" else 1]
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*group, "--help"])
+        shown = capsys.readouterr().out
+        assert ended.value.code == 0
+        assert [word for word in words if word.startswith("-") and word.partition("=")[0] not in shown] == []
 
 
 def test_every_recipe_it_names_is_valid():

@@ -1,0 +1,66 @@
+"""Bentos in a store of their own, as `bentoml build` describes them, without code or models."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CPU = {"cpu": "2", "memory": "1Gi"}
+GPU = {"cpu": "4", "memory": "24Gi", "gpu": 1}
+
+
+@contextlib.contextmanager
+def bento_store(home: Path) -> Iterator[Path]:
+    """Makes `home` the place of BentoML's Bentos, in this process."""
+    from bentoml._internal.bento import BentoStore
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    folder = home / "bentos"
+    folder.mkdir(parents=True, exist_ok=True)
+    outer = BentoMLContainer.bento_store.get()
+    BentoMLContainer.bento_store.set(BentoStore(folder))
+    try:
+        yield folder
+    finally:
+        BentoMLContainer.bento_store.set(outer)
+
+
+def write_bento(
+    store: Path,
+    tag: str = "my-encoder:v1",
+    resources: dict[str, Any] | None = None,
+    timeout: float | None = 10,
+    service: str = "Embedding",
+    model: str = "my-model:0a1b",
+) -> str:
+    """A Bento of one service. Gives its tag."""
+    name, _, version = tag.partition(":")
+    config: dict[str, Any] = {"resources": CPU if resources is None else resources, "workers": 1}
+    if timeout is not None:
+        config["traffic"] = {"timeout": timeout, "max_concurrency": 512}
+    packed = {"tag": model, "module": "", "creation_time": "2026-11-01T00:00:00+00:00"}
+    description = {
+        "service": f"service:{service}",
+        "name": name,
+        "version": version,
+        "bentoml_version": "1.4.39",
+        "creation_time": "2026-11-01T00:00:00+00:00",
+        "labels": {},
+        "models": [],
+        "entry_service": service,
+        "services": [{"name": service, "service": "", "models": [packed], "dependencies": [], "config": config}],
+        "envs": [],
+        "schema": {},
+        "args": {},
+        "spec": 2,
+        "image": {"base_image": "python:3.11-slim", "python_version": "3.11", "commands": []},
+    }
+    folder = store / name / version
+    folder.mkdir(parents=True)
+    (folder / "bento.yaml").write_text(yaml.safe_dump(description, sort_keys=False))
+    (folder.parent / "latest").write_text(version)
+    return tag
