@@ -5,7 +5,7 @@ before its server (`__command__`). All three stay up for the whole run and get t
 takes no CPU. The load generator shares the cores with the server, as a sidecar would:
 
     make bench-llm
-    python benchmarks/llm_service.py --model tiny-llama-autoround --turns 8 --output reports/bench-llm.json
+    python benchmarks/llm_service.py --model tiny-llama-autoround --turns 16 --output reports/bench-llm.json
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import random
 import shlex
 import statistics
 import sys
@@ -67,7 +68,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=128, help="a request")
     parser.add_argument("--requests", type=int, default=2, help="a client and turn")
-    parser.add_argument("--turns", type=int, default=8, help="of each server, streaming and not")
+    parser.add_argument("--turns", type=int, default=16, help="of each server, streaming and not")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()
     turns: dict[str, dict[str, list[Turn]]] = {mode: {OURS: [], PROXY: [], BARE: []} for mode in ("whole", "streaming")}
@@ -148,12 +149,22 @@ def _report(turns: dict[str, dict[str, list[Turn]]], arguments: argparse.Namespa
             first, cpu = (statistics.median(getattr(t, f) for t in ts) for f in ("first_token_ms", "cpu_ms_per_token"))
             print(f"{name:<12}{spread:>20}{first:>18.0f}{cpu:>15.2f}{sum(t.failed for t in ts):>8}")
         for name in (OURS, PROXY):
-            ratios = [
-                ours.tokens_per_second / bare.tokens_per_second
-                for ours, bare in zip(measured[name], measured[BARE], strict=True)
-            ]
-            low, high = min(ratios), max(ratios)
-            print(f"{name} / {BARE}, turn by turn: {statistics.median(ratios):.3f} ({low:.2f}-{high:.2f})")
+            ratio, low, high = _ratio(measured[name], measured[BARE])
+            print(f"{name} / {BARE}, all turns together: {ratio:.3f} (90 % of resampled runs: {low:.2f}-{high:.2f})")
+
+
+def _ratio(ours: list[Turn], bare: list[Turn]) -> tuple[float, float, float]:
+    """Tokens over seconds of all turns, against the other's. On a machine whose speed jumps between turns, single
+    turns say little: a bootstrap over pairs of turns tells how much this says."""
+
+    def ratio(pairs: list[tuple[Turn, Turn]]) -> float:
+        seconds = [sum(1 / turn.tokens_per_second for turn in side) for side in zip(*pairs, strict=True)]
+        return seconds[1] / seconds[0]
+
+    pairs = list(zip(ours, bare, strict=True))
+    chance = random.Random(0)
+    resampled = statistics.quantiles((ratio(chance.choices(pairs, k=len(pairs))) for _ in range(2000)), n=20)
+    return ratio(pairs), resampled[0], resampled[-1]
 
 
 if __name__ == "__main__":
