@@ -66,7 +66,7 @@ class Builder:
 
 
 class Buildah(Builder):
-    """Needs no daemon. As root without user namespaces: BUILDAH_ISOLATION=chroot and STORAGE_DRIVER=vfs."""
+    """Needs no daemon. As root without user namespaces: BUILDAH_ISOLATION=chroot."""
 
     def has(self, image: str) -> bool:
         return self._quiet("inspect", "--type", "image", image).returncode == 0
