@@ -14,10 +14,11 @@ os.environ["BENTOML_HOME"] = tempfile.mkdtemp(prefix="quantbento-tests-")
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# A shell starts what it puts in the background with Ctrl-C ignored, and so would be what the tests interrupt.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and so would be what the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
 POSITIVE = ["good", "great", "lovely", "fine", "superb"]
