@@ -198,7 +198,7 @@ for _service, _served in (
     (TextGeneration, language_model),
     (TextGenerationTransformers, in_process_model),
 ):
-    if _service not in (TextClassification, TensorModel):
+    if _service in (Embedding, TextGeneration, TextGenerationTransformers):  # with OpenAI's endpoints
         _service.add_asgi_middleware(OpenAIErrors)
     _service.add_asgi_middleware(ModelInfo, served=_served)
     _service.add_asgi_middleware(RequestGuard, max_body_bytes=settings.max_body_bytes)

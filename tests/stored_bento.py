@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +9,6 @@ import yaml
 
 CPU = {"cpu": "2", "memory": "1Gi"}
 GPU = {"cpu": "4", "memory": "24Gi", "gpu": 1}
-
-
-@contextlib.contextmanager
-def bento_store(home: Path) -> Iterator[Path]:
-    """Makes `home` the place of BentoML's Bentos, in this process."""
-    from bentoml._internal.bento import BentoStore
-    from bentoml._internal.configuration.containers import BentoMLContainer
-
-    folder = home / "bentos"
-    folder.mkdir(parents=True, exist_ok=True)
-    outer = BentoMLContainer.bento_store.get()
-    BentoMLContainer.bento_store.set(BentoStore(folder))
-    try:
-        yield folder
-    finally:
-        BentoMLContainer.bento_store.set(outer)
 
 
 def write_bento(

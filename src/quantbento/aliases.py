@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from quantbento import alias_file, labels, store
 from quantbento.alias_file import PROMOTED, RETIRED, ROLLED_BACK, Event
 from quantbento.errors import StoreError, did_you_mean
+from quantbento.recipe import TAG_LENGTH, TAG_PATTERN
 from quantbento.staging import changing
 
-PATTERN, LENGTH = re.compile(r"[a-z0-9]([a-z0-9._-]*[a-z0-9])?"), 63  # as a version of BentoML's
 RESERVED = "latest"
 
 
@@ -148,10 +148,10 @@ def _check(alias: str, name: str) -> None:
     problem = None
     if alias == RESERVED:
         problem = "that is the newest version"
-    elif not PATTERN.fullmatch(alias) or len(alias) > LENGTH:
+    elif not re.fullmatch(TAG_PATTERN, alias) or len(alias) > TAG_LENGTH:
         problem = (
             "allowed are lower-case letters, digits, '.', '_' and '-', a letter or digit at both ends, "
-            f"at most {LENGTH} characters"
+            f"at most {TAG_LENGTH} characters"
         )
     elif f"{name}:{alias}" in {model.tag for model in store.models(name)}:
         problem = f"{name}:{alias} is a stored version"

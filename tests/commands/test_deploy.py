@@ -11,7 +11,8 @@ import pytest
 
 from quantbento import cli
 from quantbento.commands import deploy
-from tests.stored_bento import GPU, bento_store, write_bento
+from tests.conftest import model_store
+from tests.stored_bento import GPU, write_bento
 from tests.test_deploy import KUBERNETES
 
 
@@ -21,8 +22,8 @@ def store(tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "GROUPS", tuple(dict.fromkeys([*cli.GROUPS, deploy])))
     monkeypatch.chdir(tmp_path)
     shutil.copytree(KUBERNETES, tmp_path / "deploy" / "kubernetes")
-    with bento_store(tmp_path / "home") as folder:
-        yield folder
+    with model_store(tmp_path / "home") as home:
+        yield home / "bentos"
 
 
 def test_render_writes_the_folder_and_says_what_to_run(store, capsys):

@@ -6,13 +6,14 @@ import pytest
 
 from quantbento.errors import QuantbentoError
 from quantbento.packing.bentos import find
-from tests.stored_bento import bento_store, write_bento
+from tests.conftest import model_store
+from tests.stored_bento import write_bento
 
 
 @pytest.fixture
 def store(tmp_path):
-    with bento_store(tmp_path) as folder:
-        yield folder
+    with model_store(tmp_path) as home:
+        yield home / "bentos"
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,8 @@ import pytest
 
 from quantbento.errors import QuantbentoError
 from quantbento.packing.builders import BUILDERS, find
-from tests.fake_builder import FakeBuilder
 
 ALL = ["docker", "podman", "nerdctl", "buildah"]
-
-
-@pytest.fixture
-def programs(tmp_path, monkeypatch):
-    """`programs("docker")` installs a stand-in; nothing else is in PATH."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.delenv("BENTOML_CONTAINERIZE_BACKEND", raising=False)
-    return lambda name, script="": FakeBuilder(folder / name, script)
 
 
 @pytest.mark.parametrize(

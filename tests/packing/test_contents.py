@@ -12,20 +12,10 @@ import yaml
 from quantbento import artifact, store
 from quantbento.errors import StoreError
 from quantbento.packing.contents import Contents
-from tests.built_bento import ENCODER, built_encoder, built_for_a_gpu
+from tests.built_bento import ENCODER
 from tests.conftest import model_store
 from tests.stored_bento import write_bento
 from tests.test_store import flip, write_artifact
-
-
-@pytest.fixture
-def encoder(served_home) -> Contents:
-    return built_encoder(served_home)
-
-
-@pytest.fixture
-def for_a_gpu(tmp_path_factory) -> Contents:
-    return built_for_a_gpu(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture

@@ -15,23 +15,9 @@ import pytest
 
 from quantbento.packing import context
 from quantbento.packing.contents import Contents
-from tests.built_bento import WEIGHTS, built_encoder, built_for_a_gpu
+from tests.built_bento import WEIGHTS
 
-
-@pytest.fixture
-def encoder(served_home) -> Contents:
-    return built_encoder(served_home)
-
-
-@pytest.fixture
-def for_a_gpu(tmp_path_factory) -> Contents:
-    return built_for_a_gpu(tmp_path_factory.getbasetemp())
-
-
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch):
-    for name in context.BUILD_ARGUMENTS:
-        monkeypatch.delenv(name, raising=False)
+pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from quantbento.errors import QuantbentoError
-from quantbento.packing import context
 from quantbento.packing.builders import Builder
 from quantbento.packing.image import Image, containerize, measure, write_context
 from tests.built_bento import built_encoder
@@ -31,15 +30,9 @@ def encoder(served_home):
 
 
 @pytest.fixture
-def docker(tmp_path, monkeypatch):
+def docker(programs, no_settings):
     """A docker that measures as above; the only program, but for those that the script needs."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.delenv("BENTOML_CONTAINERIZE_BACKEND", raising=False)
-    for name in context.BUILD_ARGUMENTS:
-        monkeypatch.delenv(name, raising=False)
-    return FakeBuilder(folder / "docker", MEASURED)
+    return programs("docker", MEASURED)
 
 
 def test_an_image_is_measured_inside(docker):

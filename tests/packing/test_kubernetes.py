@@ -12,9 +12,9 @@ import yaml
 from quantbento.packing import kubernetes
 from quantbento.packing.kubernetes import QUERY, VLLM_QUERY, Rendered
 from quantbento.serving.settings import Settings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, model_store
 from tests.kubectl import Manifests
-from tests.stored_bento import CPU, GPU, bento_store, write_bento
+from tests.stored_bento import CPU, GPU, write_bento
 from tests.test_deploy import KUBERNETES
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -23,8 +23,8 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with bento_store(tmp_path / "home") as folder:
-        yield folder
+    with model_store(tmp_path / "home") as home:
+        yield home / "bentos"
 
 
 def render(tag: str, **options) -> Rendered:

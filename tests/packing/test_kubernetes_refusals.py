@@ -10,16 +10,17 @@ import pytest
 
 from quantbento.errors import QuantbentoError
 from quantbento.packing import kubernetes
+from tests.conftest import model_store
 from tests.packing.test_kubernetes import render
-from tests.stored_bento import GPU, bento_store, write_bento
+from tests.stored_bento import GPU, write_bento
 from tests.test_deploy import KUBERNETES
 
 
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with bento_store(tmp_path / "home") as folder:
-        yield folder
+    with model_store(tmp_path / "home") as home:
+        yield home / "bentos"
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import bentoml
+import yaml
 from bentoml.exceptions import BentoMLException, NotFound
 
 from quantbento.errors import QuantbentoError, did_you_mean
@@ -24,6 +28,17 @@ def find(tag: str) -> bentoml.Bento:
     near = did_you_mean(tag, [*names, *known] if ":" in tag else names)
     stored = f" (stored: {', '.join(names[:8])}{' ...' * (len(names) > 8)})" if names else " (the store has no Bento)"
     raise QuantbentoError(f"no Bento {tag!r} in the store{near}{stored}. Build one with: quantbento build")
+
+
+def describe(bento: bentoml.Bento) -> dict[str, Any]:
+    """`bento.yaml`."""
+    return yaml.safe_load(Path(bento.path_of("bento.yaml")).read_text(encoding="utf-8"))
+
+
+def entry_service(description: dict[str, Any]) -> dict[str, Any]:
+    """The service of a Bento that requests reach."""
+    services = description.get("services") or [{}]
+    return next((s for s in services if s.get("name") == description.get("entry_service")), services[0])
 
 
 def _known() -> list[str]:

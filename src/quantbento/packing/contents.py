@@ -11,7 +11,7 @@ import yaml
 
 from quantbento import artifact, store
 from quantbento.errors import StoreError
-from quantbento.packing.bentos import find
+from quantbento.packing.bentos import describe, entry_service, find
 from quantbento.packing.build_files import pinned
 
 DEFAULT_PYTHON = "3.11"
@@ -51,7 +51,7 @@ class Contents:
         """
         bento = find(tag)
         path, exact = Path(bento.path), str(bento.tag)
-        description = yaml.safe_load((path / "bento.yaml").read_text(encoding="utf-8"))
+        description = describe(bento)
         names = [m["tag"] for service in description.get("services") or [] for m in service.get("models") or []]
         try:
             models = [PackedModel.of(name) for name in dict.fromkeys(names)]
@@ -74,8 +74,7 @@ class Contents:
     @property
     def resources(self) -> dict[str, Any]:
         """Hints of the service: cpu, memory, gpu, gpu_type."""
-        services = self.description.get("services") or [{}]
-        return (services[0].get("config") or {}).get("resources") or {}
+        return (entry_service(self.description).get("config") or {}).get("resources") or {}
 
     @property
     def image(self) -> dict[str, Any]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from quantbento.errors import one_of
-from quantbento.packing.bentos import find
+from quantbento.packing.bentos import describe, entry_service, find
 
 BENTOML_TIMEOUT = 60  # seconds, of a service that names none
 QUANTITIES = {"cpu": r"\d+(\.\d+)?|\d+m", "memory": r"\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)"}
@@ -43,9 +40,7 @@ def needs_of(tag: str, problems: list[str]) -> Needs:
         QuantbentoError: no such Bento in BentoML's store.
     """
     bento = find(tag)
-    description = yaml.safe_load(Path(bento.path_of("bento.yaml")).read_text(encoding="utf-8"))
-    services = description.get("services") or [{}]
-    entry = next((s for s in services if s.get("name") == description.get("entry_service")), services[0])
+    entry = entry_service(describe(bento))
     config = entry.get("config") or {}
     resources = config.get("resources") or {}
     models = [model["tag"].partition(":")[0] for model in entry.get("models") or []]

@@ -40,10 +40,10 @@ class GenerationServer(Served, ABC):
     """
 
     runtime: ClassVar[str]
+    settings: GenerationSettings
 
     def __init__(self, settings: GenerationSettings, default: str, packed: Packed | None = None) -> None:
         super().__init__(settings, default, packed)
-        self.settings = settings
         guarded = GenerationGuard(self._answer, settings)
         routes = [Route("/v1/models", self._models), *(Route(path, guarded, methods=["POST"]) for path in REQUESTS)]
         self.app = Starlette(routes=routes, lifespan=self._lifespan)
@@ -55,13 +55,7 @@ class GenerationServer(Served, ABC):
             CannotServe: the model is missing, damaged, or for another task or runtime; its runtime is not installed;
                 a setting is another service's.
         """
-        self.settings.refuse_others()
-        self.refuse_another_model()
-        try:
-            stored = self.stored
-            stored.verify()
-        except QuantbentoError as error:
-            raise CannotServe(str(error)) from None
+        stored = self.verified()
         found = artifact.describe(stored.path)
         if (found["task"], found["runtime"]) != (TASK, self.runtime):
             raise CannotServe(

@@ -30,9 +30,11 @@ class ServedModel(Served):
         task: what the service is for; a model for another task is refused.
     """
 
+    settings: ServiceSettings
+
     def __init__(self, settings: ServiceSettings, default: str, task: str, packed: Packed | None = None) -> None:
         super().__init__(settings, default, packed)
-        self.settings, self._task_name = settings, task
+        self._task_name = task
         self.predictor: Predictor | None = None
 
     def load(self) -> ServedModel:
@@ -57,11 +59,8 @@ class ServedModel(Served):
             CannotServe: it is missing, damaged, or for another task; a setting is another service's, or names another
                 model than the Bento's.
         """
-        self.settings.refuse_others()
-        self.refuse_another_model()
+        stored = self.verified()
         try:
-            stored = self.stored
-            stored.verify()
             self._check_task(stored, artifact.describe(stored.path)["task"])
         except QuantbentoError as error:
             raise CannotServe(str(error)) from None

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from quantbento import __version__, artifact, store
+from quantbento.errors import QuantbentoError
 from quantbento.serving.bento import Packed
 from quantbento.serving.errors import CannotServe
 from quantbento.serving.settings import PREFIX, Settings
@@ -21,7 +22,7 @@ class Served:
     """
 
     def __init__(self, settings: Settings, default: str, packed: Packed | None = None) -> None:
-        self.packed = packed
+        self.settings, self.packed = settings, packed
         self.tag = packed.model if packed else settings.model or default
 
     @cached_property
@@ -32,6 +33,21 @@ class Served:
             StoreError: there is no such model.
         """
         return store.find(self.tag)
+
+    def verified(self) -> store.StoredModel:
+        """The stored model, before any worker starts.
+
+        Raises:
+            CannotServe: it is missing or damaged; or a setting is another service's, or names another model than the
+                Bento's.
+        """
+        self.settings.refuse_others()
+        self.refuse_another_model()
+        try:
+            self.stored.verify()
+        except QuantbentoError as error:
+            raise CannotServe(str(error)) from None
+        return self.stored
 
     def refuse_another_model(self) -> None:
         """Raises `CannotServe` where the environment names a model and the Bento packs another: it would have no
