@@ -20,19 +20,19 @@ import bentoml
 from bentoml.exceptions import InvalidArgument
 from pydantic import BeforeValidator, Field
 
-from quantbento.errors import InvalidInput
+from quantbento.core.errors import InvalidInput
 from quantbento.serving.answers import answers_of
 from quantbento.serving.bento import model_to_pack, packed_in
 from quantbento.serving.errors import RequestGuard
-from quantbento.serving.generation_server import GenerationServer
+from quantbento.serving.generation.in_process import TransformersServer
+from quantbento.serving.generation.server import GenerationServer
+from quantbento.serving.generation.settings import TransformersSettings, VLLMSettings
+from quantbento.serving.generation.vllm import VLLMServer
 from quantbento.serving.info import ModelInfo
-from quantbento.serving.llm_settings import TransformersSettings, VLLMSettings
 from quantbento.serving.logs import without_clients_mistakes
 from quantbento.serving.model import ServedModel, items
 from quantbento.serving.openai import OpenAIErrors, check_dimensions, embeddings_response, one_or_many
 from quantbento.serving.settings import ServiceSettings
-from quantbento.serving.transformers_server import TransformersServer
-from quantbento.serving.vllm_server import VLLMServer
 
 without_clients_mistakes()
 settings = bentoml.use_arguments(ServiceSettings)

@@ -29,8 +29,9 @@ import aiohttp
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.server import Server, bento, free_port, serve
-from quantbento import artifact, store
-from quantbento.errors import QuantbentoError
+from quantbento import store
+from quantbento.core.errors import QuantbentoError
+from quantbento.runtimes import artifact
 from quantbento.runtimes.vllm_settings import EngineSettings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from tokenizers import Tokenizer
 
-from quantbento import artifact, store
+from quantbento import store
+from quantbento.runtimes import artifact
 
 stored = store.find(os.environ["QUANTBENTO_MODEL"])
 stored.verify()

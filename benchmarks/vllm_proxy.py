@@ -7,7 +7,7 @@ import shlex
 
 import bentoml
 
-from quantbento.serving.llm_settings import VLLMSettings
+from quantbento.serving.generation.settings import VLLMSettings
 
 config = VLLMSettings().service_config()
 

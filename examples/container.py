@@ -27,14 +27,14 @@ sys.path.insert(0, str(ROOT))
 
 import quantbento  # noqa: E402
 from benchmarks.server import Server, serve  # noqa: E402
-from quantbento.errors import QuantbentoError, StoreError  # noqa: E402
+from quantbento.cli.output.bentos import print_contents, print_image  # noqa: E402
+from quantbento.core.errors import QuantbentoError, StoreError  # noqa: E402
 from quantbento.packing import builders  # noqa: E402
 from quantbento.packing.build import build  # noqa: E402
 from quantbento.packing.builders import Buildah, Builder  # noqa: E402
 from quantbento.packing.contents import Contents  # noqa: E402
 from quantbento.packing.context import base_image_of  # noqa: E402
 from quantbento.packing.image import BENTO, containerize  # noqa: E402
-from quantbento.report.bentos import print_contents, print_image  # noqa: E402
 
 MODEL = "minilm-l6-v2-onnx-int8"
 OWN_BASE = "localhost/quantbento-base"

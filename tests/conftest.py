@@ -39,8 +39,8 @@ def demo_model(tmp_path, bento_home):
     from dataclasses import asdict
 
     from quantbento import store
-    from quantbento.report.rows import VariantRow
-    from tests.test_store import write_artifact
+    from quantbento.judging.rows import VariantRow
+    from tests.store.test_models import write_artifact
 
     row = VariantRow("int8", "onnx-dynamic", "int8-dynamic", {}, "onnx", size_bytes=1000, size_ratio=0.25, passed=True)
     return store.save("demo-int8", write_artifact(tmp_path / "artifact"), {"variant": asdict(row)}, {}, {})

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from quantbento import artifact, registry
-from quantbento.predictor import Predictor
+from quantbento.core import registry
+from quantbento.inputs.samples import SampleSet
+from quantbento.inputs.source import SourceModel, load_source
 from quantbento.quantizers.base import Job, Quantized
 from quantbento.recipe import ModelSpec
-from quantbento.samples import SampleSet
-from quantbento.source import SourceModel, load_source
+from quantbento.runtimes import artifact
+from quantbento.runtimes.predictor import Predictor
 
 
 def job_of(model: Any, inputs: list[Any], workspace: Path) -> Job:

@@ -8,11 +8,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quantbento import artifact, registry
+from quantbento.core import registry
+from quantbento.inputs.samples import SampleSet
+from quantbento.inputs.source import load_source
 from quantbento.quantizers.base import Job
 from quantbento.recipe import ModelSpec
-from quantbento.samples import SampleSet
-from quantbento.source import load_source
+from quantbento.runtimes import artifact
 from quantbento.tasks.text_generation import TextGeneration
 from tests.tiny_llama import tokenizer_of
 

@@ -16,16 +16,16 @@ __version__ = "0.1.0"
 __all__ = ["Predictor", "QuantbentoError", "__version__", "load", "save"]
 
 if TYPE_CHECKING:
-    from quantbento.errors import QuantbentoError
-    from quantbento.pipeline import save
-    from quantbento.predictor import Predictor
+    from quantbento.core.errors import QuantbentoError
+    from quantbento.making.pipeline import save
+    from quantbento.runtimes.predictor import Predictor
     from quantbento.store import load
 
 _WHERE = {
-    "QuantbentoError": "quantbento.errors",
-    "Predictor": "quantbento.predictor",
+    "QuantbentoError": "quantbento.core.errors",
+    "Predictor": "quantbento.runtimes.predictor",
     "load": "quantbento.store",
-    "save": "quantbento.pipeline",
+    "save": "quantbento.making.pipeline",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quantbento.errors import QuantbentoError
+from quantbento.core.errors import QuantbentoError
 from quantbento.packing.bentos import find
 from tests.conftest import model_store
 from tests.stored_bento import write_bento

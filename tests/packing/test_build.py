@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from quantbento import store
-from quantbento.errors import QuantbentoError, RecipeError
+from quantbento.core.errors import QuantbentoError, RecipeError
 from quantbento.packing.build import build
 from quantbento.packing.build_files import pinned
 from tests.built_bento import ENCODER, WEIGHTS, built_encoder, built_for_a_gpu, save_stand_in
 from tests.conftest import ROOT, model_store
-from tests.test_store import flip
+from tests.store.test_models import flip
 
 BENTOML = version("bentoml")
 

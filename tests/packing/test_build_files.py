@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quantbento.errors import QuantbentoError
+from quantbento.core.errors import QuantbentoError
 from quantbento.packing.build_files import BuildFile, command_that_saves, find, pinned
 from tests.conftest import ROOT
 

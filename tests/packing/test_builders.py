@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quantbento.errors import QuantbentoError
+from quantbento.core.errors import QuantbentoError
 from quantbento.packing.builders import BUILDERS, find
 
 ALL = ["docker", "podman", "nerdctl", "buildah"]

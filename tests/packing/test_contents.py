@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quantbento import artifact, store
-from quantbento.errors import StoreError
+from quantbento import store
+from quantbento.core.errors import StoreError
 from quantbento.packing.contents import Contents
+from quantbento.runtimes import artifact
 from tests.built_bento import ENCODER
 from tests.conftest import model_store
+from tests.store.test_models import flip, write_artifact
 from tests.stored_bento import write_bento
-from tests.test_store import flip, write_artifact
 
 
 @pytest.fixture

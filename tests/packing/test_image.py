@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from quantbento.errors import QuantbentoError
+from quantbento.core.errors import QuantbentoError
 from quantbento.packing.builders import Builder
 from quantbento.packing.image import Image, containerize, measure, write_context
 from tests.built_bento import built_encoder

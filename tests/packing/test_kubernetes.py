@@ -14,8 +14,8 @@ from quantbento.packing.kubernetes import QUERY, VLLM_QUERY, Rendered
 from quantbento.serving.settings import Settings
 from tests.conftest import ROOT, model_store
 from tests.kubectl import Manifests
+from tests.packing.test_kubernetes_templates import KUBERNETES
 from tests.stored_bento import CPU, GPU, write_bento
-from tests.test_deploy import KUBERNETES
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from quantbento.errors import QuantbentoError
+from quantbento.core.errors import QuantbentoError
 from quantbento.packing import kubernetes
 from tests.conftest import model_store
 from tests.packing.test_kubernetes import render
+from tests.packing.test_kubernetes_templates import KUBERNETES
 from tests.stored_bento import GPU, write_bento
-from tests.test_deploy import KUBERNETES
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from quantbento.errors import QuantbentoError
+from quantbento.core.errors import QuantbentoError
 from quantbento.quantizers.base import select
 
 NAMES = ["encoder.0.query", "encoder.0.key", "encoder.1.query", "Head"]

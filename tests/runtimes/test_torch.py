@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from quantbento.errors import QuantbentoError
+from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes.torch import TorchRuntime, named_outputs, save
 from tests.jobs import numbers
 

@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from quantbento.errors import InvalidInput, QuantbentoError
+from quantbento.core.errors import InvalidInput, QuantbentoError
 from quantbento.runtimes import torch as torch_runtime
 from quantbento.runtimes import transformers as runtime
 from quantbento.runtimes.language_model import Sampling

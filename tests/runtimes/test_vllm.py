@@ -10,11 +10,11 @@ import numpy as np
 import psutil
 import pytest
 
-from quantbento.errors import QuantbentoError
+from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes.language_model import Sampling
 from quantbento.runtimes.transformers import TransformersRuntime
 from quantbento.runtimes.vllm import VllmRuntime
-from tests.quantizers.test_rtn import AWQ, COMPRESSED, GPTQ
+from tests.quantizers.llm.test_rtn import AWQ, COMPRESSED, GPTQ
 from tests.trained_llama import job_of_trained
 
 pytestmark = pytest.mark.vllm

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from quantbento.errors import InvalidInput
+from quantbento.core.errors import InvalidInput
 from quantbento.serving.answers import Failed
 from quantbento.serving.errors import CannotServe
 from quantbento.serving.model import ServedModel

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from quantbento import __version__, artifact, store
+from quantbento import __version__, store
+from quantbento.runtimes import artifact
 from quantbento.serving.bento import Packed
 from quantbento.serving.errors import CannotServe
 from quantbento.serving.served import Served

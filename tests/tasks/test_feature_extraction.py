@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from quantbento.errors import QuantbentoError
-from quantbento.predictor import Predictor
+from quantbento.core.errors import QuantbentoError
+from quantbento.inputs.samples import SampleSet
+from quantbento.inputs.source import SourceModel, load_source
 from quantbento.recipe import ModelSpec
+from quantbento.runtimes.predictor import Predictor
 from quantbento.runtimes.torch import TorchRuntime
-from quantbento.samples import SampleSet
-from quantbento.source import SourceModel, load_source
 from quantbento.tasks.feature_extraction import FeatureExtraction, FeatureExtractionOptions
 from tests.conftest import labelled_texts
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from quantbento.errors import InvalidInput, QuantbentoError
-from quantbento.predictor import Predictor
+from quantbento.core.errors import InvalidInput, QuantbentoError
+from quantbento.inputs.samples import SampleSet
+from quantbento.inputs.source import SourceModel
 from quantbento.runtimes.onnx import OnnxRuntime
+from quantbento.runtimes.predictor import Predictor
 from quantbento.runtimes.torch import TorchRuntime
-from quantbento.samples import SampleSet
-from quantbento.source import SourceModel
 from quantbento.tasks.tensor import TensorOptions, TensorTask
 from tests.jobs import numbers, onnx_file
 

@@ -6,9 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from quantbento.errors import InvalidInput, QuantbentoError
+from quantbento.core.errors import InvalidInput, QuantbentoError
+from quantbento.inputs.source import SourceModel, load_source
 from quantbento.recipe import ModelSpec
-from quantbento.source import SourceModel, load_source
 from quantbento.tasks.text import TextInputs, TextOptions, TextTask, read_json
 
 TEXTS = ["the film was good", "a very dull plot and a poor song", "unheard words"]

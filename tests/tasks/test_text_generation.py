@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantbento.errors import InvalidInput, QuantbentoError
-from quantbento.samples import SampleSet
-from quantbento.source import SourceModel
+from quantbento.core.errors import InvalidInput, QuantbentoError
+from quantbento.inputs.samples import SampleSet
+from quantbento.inputs.source import SourceModel
 from quantbento.tasks.text_generation import TextGeneration, read_tokenizer
 from tests.tiny_llama import tokenizer_of
 

@@ -9,7 +9,7 @@ import bentoml
 import yaml
 from bentoml.exceptions import BentoMLException, NotFound
 
-from quantbento.errors import QuantbentoError, did_you_mean
+from quantbento.core.errors import QuantbentoError, did_you_mean
 
 
 def find(tag: str) -> bentoml.Bento:

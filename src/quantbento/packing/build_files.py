@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from quantbento.document import Document
-from quantbento.errors import QuantbentoError, did_you_mean, one_of
+from quantbento.core.errors import QuantbentoError, did_you_mean, one_of
+from quantbento.recipe.document import Document
 
 FOLDER = Path("configs/bentos")
 DEFAULT = Path("bentofile.yaml")

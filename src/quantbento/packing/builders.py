@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantbento.errors import QuantbentoError, did_you_mean, one_of
+from quantbento.core.errors import QuantbentoError, did_you_mean, one_of
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,11 @@ from typing import Any
 
 import yaml
 
-from quantbento import artifact, store
-from quantbento.errors import StoreError
+from quantbento import store
+from quantbento.core.errors import StoreError
 from quantbento.packing.bentos import describe, entry_service, find
 from quantbento.packing.build_files import pinned
+from quantbento.runtimes import artifact
 
 DEFAULT_PYTHON = "3.11"
 

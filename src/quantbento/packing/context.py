@@ -16,7 +16,7 @@ from collections.abc import Set
 from importlib.resources import files
 from pathlib import Path
 
-from quantbento.files import link_or_copy
+from quantbento.core.files import link_or_copy
 from quantbento.packing.contents import Contents
 
 # Settings of pip and uv that the packages stage takes over from this machine.

@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantbento.errors import QuantbentoError
+from quantbento.core.errors import QuantbentoError
 from quantbento.packing import builders, context, sbom
 from quantbento.packing.builders import Builder
 from quantbento.packing.contents import Contents

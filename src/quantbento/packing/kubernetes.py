@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quantbento.errors import QuantbentoError, one_of
+from quantbento.core.errors import QuantbentoError, one_of
 from quantbento.packing import kustomization_folder
 from quantbento.packing.needs import Needs, needs_of
 

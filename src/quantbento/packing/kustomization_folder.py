@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from quantbento.errors import QuantbentoError, summary
+from quantbento.core.errors import QuantbentoError, summary
 
 MARK = "# Written by `quantbento deploy render`, which overwrites the whole folder"
 HEADER = f"{MARK}.\n# Keep changes of yours in a kustomization elsewhere that has this folder among its resources.\n"

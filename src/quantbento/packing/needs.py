@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from quantbento.errors import one_of
+from quantbento.core.errors import one_of
 from quantbento.packing.bentos import describe, entry_service, find
 
 BENTOML_TIMEOUT = 60  # seconds, of a service that names none

@@ -1,1 +1,1 @@
-"""One file a method. Each writes a model into an artifact folder and counts what it quantized."""
+"""How a model is quantized: a file a method."""

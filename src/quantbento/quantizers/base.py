@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from quantbento.checkpoint import CheckpointFacts
-from quantbento.errors import QuantbentoError, did_you_mean
-from quantbento.report.progress import Progress, Silent
-from quantbento.samples import SampleSet
-from quantbento.source import SourceModel
+from quantbento.core.errors import QuantbentoError, did_you_mean
+from quantbento.core.progress import Progress, Silent
+from quantbento.inputs.checkpoint import CheckpointFacts
+from quantbento.inputs.samples import SampleSet
+from quantbento.inputs.source import SourceModel
 
 
 class QuantizerOptions(BaseModel):

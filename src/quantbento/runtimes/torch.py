@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from quantbento.errors import QuantbentoError
+from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes.base import ArrayRuntime
 
 MODEL = "model.pkl"
@@ -51,7 +51,7 @@ def save(module: torch.nn.Module, folder: Path) -> None:
     Classes from packages are pickled by reference, those of the user's own project by value: an image that
     serves the model holds the packages, not the project.
     """
-    from quantbento.pickling import dump
+    from quantbento.core.pickling import dump
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

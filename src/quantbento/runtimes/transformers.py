@@ -22,7 +22,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from quantbento.errors import InvalidInput, QuantbentoError, summary
+from quantbento.core.errors import InvalidInput, QuantbentoError, summary
 from quantbento.runtimes.continuation import Continuation
 from quantbento.runtimes.decoding import Choice, NewTokens, refuse_nan
 from quantbento.runtimes.language_model import Generated, LanguageModel, Sampling

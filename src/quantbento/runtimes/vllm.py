@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from quantbento.errors import QuantbentoError
+from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes.language_model import Generated, LanguageModel, Sampling
 from quantbento.runtimes.vllm_settings import EngineSettings
 

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from quantbento.environment import peak_memory_bytes
-from quantbento.errors import summary
+from quantbento.core.errors import summary
+from quantbento.core.machine import peak_memory_bytes
 
 MOST_TOP = 128  # tokens told a position; vLLM's own limit is 20
 

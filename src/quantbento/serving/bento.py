@@ -10,7 +10,7 @@ import yaml
 from bentoml.models import BentoModel
 
 from quantbento import store
-from quantbento.errors import StoreError
+from quantbento.core.errors import StoreError
 from quantbento.serving.errors import CannotServe
 
 

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from quantbento import artifact, store
-from quantbento.errors import QuantbentoError, StoreError
-from quantbento.predictor import Predictor
+from quantbento import store
+from quantbento.core.errors import QuantbentoError, StoreError
+from quantbento.runtimes import artifact
+from quantbento.runtimes.predictor import Predictor
 from quantbento.serving.answers import Failed
 from quantbento.serving.bento import Packed
 from quantbento.serving.errors import CannotServe

@@ -6,8 +6,9 @@ import os
 from functools import cached_property
 from typing import Any
 
-from quantbento import __version__, artifact, store
-from quantbento.errors import QuantbentoError
+from quantbento import __version__, store
+from quantbento.core.errors import QuantbentoError
+from quantbento.runtimes import artifact
 from quantbento.serving.bento import Packed
 from quantbento.serving.errors import CannotServe
 from quantbento.serving.settings import PREFIX, Settings

@@ -11,11 +11,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
-from quantbento.errors import did_you_mean, one_of
+from quantbento.core.errors import did_you_mean, one_of
 from quantbento.serving.errors import CannotServe
 
 PREFIX = "QUANTBENTO_"
-NO_SETTINGS = {"QUANTBENTO_CACHE"}  # variables of the library's own; see quantbento.isolated
+NO_SETTINGS = {"QUANTBENTO_CACHE"}  # variables of the library's own; see quantbento.quantizers.llm.isolated
 
 
 class Settings(BaseModel):

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from quantbento.errors import InvalidInput
+from quantbento.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from quantbento.samples import SampleSet
-    from quantbento.source import SourceModel
+    from quantbento.inputs.samples import SampleSet
+    from quantbento.inputs.source import SourceModel
 
 Arrays = dict[str, np.ndarray]
 
@@ -107,7 +107,7 @@ class Task(ABC):
 
 
 class ArrayTask(Task):
-    """A task whose model takes and gives arrays, batch first; see `quantbento.predictor`."""
+    """A task whose model takes and gives arrays, batch first; see `quantbento.runtimes.predictor`."""
 
     runtimes = ("torch", "onnx")
     chunk_items: ClassVar[int] = 64  # inputs run at once

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from quantbento.errors import QuantbentoError
-from quantbento.metrics import rank_correlation
+from quantbento.core.errors import QuantbentoError
 from quantbento.tasks.base import Arrays, Metric
+from quantbento.tasks.metrics import rank_correlation
 from quantbento.tasks.text import TextInputs, TextOptions, TextTask, read_json
 
 if TYPE_CHECKING:
-    from quantbento.samples import SampleSet
-    from quantbento.source import SourceModel
+    from quantbento.inputs.samples import SampleSet
+    from quantbento.inputs.source import SourceModel
 
 Pooling = Literal["mean", "cls"]
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from quantbento.errors import InvalidInput, QuantbentoError, did_you_mean, one_of
-from quantbento.metrics import class_indices, classification_metrics, sqnr_db
+from quantbento.core.errors import InvalidInput, QuantbentoError, did_you_mean, one_of
 from quantbento.tasks.base import Arrays, ArrayTask, Metric, TaskOptions
+from quantbento.tasks.metrics import class_indices, classification_metrics, sqnr_db
 
 if TYPE_CHECKING:
-    from quantbento.samples import SampleSet
-    from quantbento.source import SourceModel
+    from quantbento.inputs.samples import SampleSet
+    from quantbento.inputs.source import SourceModel
 
 
 class TensorOptions(TaskOptions):

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from quantbento.errors import InvalidInput, QuantbentoError
+from quantbento.core.errors import InvalidInput, QuantbentoError
 from quantbento.tasks.base import Arrays, ArrayTask, TaskOptions
 
 if TYPE_CHECKING:
-    from quantbento.source import SourceModel
+    from quantbento.inputs.source import SourceModel
 
 _PADDED_WITH_ZERO = ("attention_mask", "token_type_ids")
 

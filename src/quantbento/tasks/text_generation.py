@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from pydantic import Field
 
-from quantbento.errors import InvalidInput, QuantbentoError, summary
-from quantbento.metrics import kl_of_listed
+from quantbento.core.errors import InvalidInput, QuantbentoError, summary
 from quantbento.runtimes.vllm_settings import EngineSettings
 from quantbento.tasks.base import Arrays, Metric, Task, TaskOptions
+from quantbento.tasks.metrics import kl_of_listed
 
 if TYPE_CHECKING:
-    from quantbento.samples import SampleSet
-    from quantbento.source import SourceModel
+    from quantbento.inputs.samples import SampleSet
+    from quantbento.inputs.source import SourceModel
 
 ROLES = ("system", "user", "assistant", "tool")
 

@@ -1,0 +1,5 @@
+"""The command line: arguments in, exit codes out. A file a group of commands."""
+
+from quantbento.cli.entry import main, save_models
+
+__all__ = ["main", "save_models"]

@@ -1,0 +1,46 @@
+"""`quantbento save`, which is `save_models.py`."""
+
+from __future__ import annotations
+
+import argparse
+
+EPILOG = """exit codes of save: 0 every variant passed its gates and is stored; 1 a gate failed;
+2 the recipe, the model or an option is wrong; 130 interrupted, with the store as it was"""
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    add_arguments(commands.add_parser("save", help="make, judge and store the variants of a recipe"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", help="a YAML file, for example configs/minilm.yaml")
+    parser.add_argument("--variant", action="append", metavar="NAME", help="make this one only (repeatable)")
+    parser.add_argument("--output", default="reports", metavar="DIR", help="of report.json (default: reports)")
+    parser.add_argument("--dry-run", action="store_true", help="check the recipe, print the plan, load nothing")
+    parser.add_argument("--force", action="store_true", help="make also what is stored already")
+    parser.add_argument("--keep-failed", action="store_true", help="store failing variants too, labelled so")
+    parser.set_defaults(run=_save)
+
+
+def _save(arguments: argparse.Namespace) -> int:
+    if arguments.dry_run:
+        from quantbento.judging.report.console import print_plan
+        from quantbento.making.plan import check
+
+        print_plan(*check(arguments.recipe, arguments.variant))
+        return 0
+    from quantbento.core.progress import for_stream
+    from quantbento.judging.report.console import print_report
+    from quantbento.making import pipeline
+
+    report = pipeline.save(
+        arguments.recipe,
+        variants=arguments.variant,
+        output=arguments.output,
+        force=arguments.force,
+        keep_failed=arguments.keep_failed,
+        progress=for_stream(),
+    )
+    print_report(report)
+    print(f"report: {report.path}")
+    return report.exit_code

@@ -1,0 +1,1 @@
+"""What a recipe names, found and read: the source model, samples, the job that quantizers get."""

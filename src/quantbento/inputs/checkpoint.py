@@ -1,0 +1,79 @@
+"""A language model's checkpoint: what is known of it before its weights are read, and what is in it afterwards."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from quantbento.core.errors import QuantbentoError, summary
+
+BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}  # else 1
+FLOATS = ("F64", "F32", "BF16", "F16")
+# vLLM runs each of these as one layer: their members share a scheme.
+FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """`linears` are the model's linear layers by name, with (outputs, inputs)."""
+
+    folder: Path
+    linears: dict[str, tuple[int, int]]
+    parameters: int
+
+    @property
+    def size_bytes(self) -> int:
+        """In 16 bit."""
+        return 2 * self.parameters
+
+
+def inspect(folder: Path, trust_remote_code: bool = False) -> CheckpointFacts:
+    """The facts of a causal language model in hub format, from its configuration: no weight is read.
+
+    Raises:
+        QuantbentoError: the configuration is missing or is not a causal language model's.
+    """
+    import torch
+    import transformers
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        with torch.device("meta"):
+            model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        raise QuantbentoError(f"{folder} is no causal language model in hub format: {summary(error)}") from error
+    linears = {}
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            linears[name] = (module.out_features, module.in_features)
+    return CheckpointFacts(folder, linears, sum(p.numel() for p in model.parameters()))
+
+
+def tensors(folder: Path) -> dict[str, tuple[str, list[int]]]:
+    """Type and shape of every tensor in a folder's safetensors files, by name, from their headers."""
+    found: dict[str, tuple[str, list[int]]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header: dict[str, Any] = json.loads(file.read(length))
+        found |= {name: (t["dtype"], t["shape"]) for name, t in header.items() if name != "__metadata__"}
+    return found
+
+
+def quantized_bytes(folder: Path, layers: list[str]) -> dict[str, int]:
+    """Those of the layers that a checkpoint no longer holds as a matrix of floats, with the bytes that their weights
+    take: packed values, scales, zero points, the quantizer's tables; not biases."""
+    parts: dict[str, list[tuple[str, str, list[int]]]] = {}
+    for name, (kind, shape) in tensors(folder).items():
+        for layer in layers:
+            if name.startswith(f"{layer}."):
+                parts.setdefault(layer, []).append((name.removeprefix(f"{layer}."), kind, shape))
+    return {
+        layer: sum(BYTES.get(kind, 1) * prod(shape) for name, kind, shape in found if name != "bias")
+        for layer, found in parts.items()
+        if not any(name == "weight" and kind in FLOATS for name, kind, _ in found)
+    }

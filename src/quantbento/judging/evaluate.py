@@ -1,0 +1,70 @@
+"""A variant against the baseline: the same samples, each through its own serving runtime."""
+
+from __future__ import annotations
+
+import math
+
+from quantbento.core.errors import QuantbentoError, summary
+from quantbento.inputs.samples import SampleSet
+from quantbento.runtimes.artifact import Loaded
+from quantbento.tasks.base import Arrays, Task
+
+
+def checked_rows(predictor: Loaded, samples: SampleSet, who: str) -> Arrays:
+    """The rows of all samples; `who` is what an error calls the predictor.
+
+    Raises:
+        QuantbentoError: it does not run on them, or answers with NaN or infinity.
+    """
+    try:
+        rows = predictor.rows(samples.inputs)
+    except QuantbentoError:
+        raise
+    except Exception as error:  # an engine's own: a layer that cannot run quantized, a graph with a fixed batch
+        raise QuantbentoError(f"{who} does not run on the samples: {summary(error)}") from error
+    _finite(rows, who)
+    return rows
+
+
+def evaluate(variant: Loaded, rows: Arrays, samples: SampleSet) -> dict[str, float]:
+    """The task's metrics of a variant, given the baseline's rows.
+
+    Raises:
+        QuantbentoError: the variant does not run, or answers with NaN, infinity, or another shape.
+    """
+    return compare(variant.task, rows, checked_rows(variant, samples, "the variant"), samples)
+
+
+def compare(task: Task, rows: Arrays, own: Arrays, samples: SampleSet) -> dict[str, float]:
+    """The task's metrics of a variant's own rows, given the baseline's.
+
+    Raises:
+        QuantbentoError: they differ in name or shape.
+    """
+    for name, expected in rows.items():
+        if name not in own or own[name].shape != expected.shape:
+            got = own[name].shape if name in own else sorted(own)
+            raise QuantbentoError(f"the variant's output {name!r} is {got}; the baseline's is {expected.shape}")
+    return task.compare(rows, own, samples.labels)
+
+
+def recovery(metrics: dict[str, float], baseline: dict[str, float], better: dict[str, int]) -> dict[str, float]:
+    """Variant / baseline for each metric, or baseline / variant where smaller is better; left out where either is
+    not above zero."""
+    return {
+        name: (value / baseline[name]) ** better[name]
+        for name, value in metrics.items()
+        if baseline.get(name, 0) > 0 and math.isfinite(value) and (better[name] > 0 or value > 0)
+    }
+
+
+def _finite(rows: Arrays, who: str) -> None:
+    import numpy as np
+
+    for name, values in rows.items():
+        bad = np.asarray(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+        if bad.any():
+            raise QuantbentoError(
+                f"{who} gives NaN or infinity in {name!r} for {int(bad.sum())} of {len(bad)} samples, "
+                f"the first of them number {int(bad.argmax())}"
+            )

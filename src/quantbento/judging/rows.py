@@ -1,0 +1,137 @@
+"""The report's data, in the shape of `report.json`."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from quantbento.core.errors import QuantbentoError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass
+class ReferenceRow:
+    """A full-precision contender: the baseline, its bf16 form, another runtime's fp32. Never stored."""
+
+    name: str
+    runtime: str
+    size_bytes: int
+    size_ratio: float
+    metrics: dict[str, float]
+    latency_ms: dict[str, float]
+    throughput: float
+    speedup: dict[str, float]
+    peak_memory_bytes: int | None
+
+
+@dataclass
+class VariantRow:
+    """One variant. `speedup` is over the baseline, `speedup_same_runtime` over fp32 in the variant's own runtime.
+    `sample` is a prompt and what the
+    variant made of it, for a language model. `error` says why there are no figures, where there are none."""
+
+    name: str
+    quantizer: str
+    scheme: str
+    options: dict[str, Any]
+    runtime: str
+    tag: str | None = None
+    size_bytes: int | None = None
+    size_ratio: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    recovery: dict[str, float] = field(default_factory=dict)
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    throughput: float | None = None
+    speedup: dict[str, float] | None = None
+    speedup_same_runtime: dict[str, float] | None = None
+    peak_memory_bytes: int | None = None
+    quantize_seconds: float | None = None
+    quantized: dict[str, Any] = field(default_factory=dict)
+    sample: dict[str, Any] | None = None
+    gates: list[dict[str, Any]] = field(default_factory=list)
+    passed: bool = False
+    reused: bool = False
+    error: str | None = None
+
+
+@dataclass
+class Report:
+    recipe: str
+    task: str
+    primary: tuple[str, ...] = ()
+    throughput_unit: str = "inputs/s"
+    baseline: ReferenceRow | None = None
+    references: list[ReferenceRow] = field(default_factory=list)
+    variants: list[VariantRow] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 all passed; 1 a gate failed; 2 a variant could not be made."""
+        if any(v.error for v in self.variants):
+            return 2
+        return 0 if all(v.passed for v in self.variants) else 1
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "recipe": self.recipe,
+            "task": self.task,
+            "throughput_unit": self.throughput_unit,
+            "baseline": self.baseline and asdict(self.baseline),
+            "references": [asdict(r) for r in self.references],
+            "variants": [asdict(v) for v in self.variants],
+            "environment": self.environment,
+        }
+
+    def write(self, folder: Path) -> Path:
+        """Writes `<folder>/<recipe>/report.json`; a reader never sees half of it.
+
+        Raises:
+            QuantbentoError: the folder cannot be written to.
+        """
+        path = folder / self.recipe / "report.json"
+        staged = path.with_suffix(".json.tmp")
+        text = json.dumps(_finite(self.as_json()), indent=2) + "\n"
+        make_output_folder(path.parent)
+        try:
+            staged.write_text(text, encoding="utf-8")
+            staged.replace(path)
+        except OSError as error:
+            raise _not_writable(path, error) from error
+        self.path = path
+        return path
+
+
+def make_output_folder(folder: Path) -> None:
+    """Also called before a run, so that hours of work do not end at a folder that cannot be written to.
+
+    Raises:
+        QuantbentoError: says which folder, and why not.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+
+
+def _not_writable(path: Path, error: OSError) -> QuantbentoError:
+    return QuantbentoError(f"{path} could not be written: {error.strerror}; name another folder with --output")
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinity are not JSON."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,1 @@
+"""For checkpoints of causal language models."""

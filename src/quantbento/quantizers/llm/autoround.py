@@ -1,0 +1,23 @@
+"""AutoRound: rounding and clipping tuned by sign gradients on the calibration data, block by block
+(SignRound, https://arxiv.org/abs/2309.05516)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from quantbento.quantizers.llm.rtn import Rtn, RtnOptions
+
+
+class AutoRoundOptions(RtnOptions):
+    iterations: int = Field(200, ge=1, le=10_000, description="tuning steps a block")
+    seed: int = Field(42, ge=0)
+
+
+class AutoRound(Rtn):
+    name = "autoround"
+    Options = AutoRoundOptions
+
+    def job(self, options: Any) -> dict[str, Any]:
+        return super().job(options) | {"iterations": options.iterations, "seed": options.seed}

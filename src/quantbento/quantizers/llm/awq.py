@@ -1,0 +1,10 @@
+"""AWQ: channels that meet large activations are scaled up before rounding, and the layer before them down
+(https://arxiv.org/abs/2306.00978). Scales are searched on the calibration data."""
+
+from __future__ import annotations
+
+from quantbento.quantizers.llm.rtn import Rtn
+
+
+class Awq(Rtn):
+    name = "awq"

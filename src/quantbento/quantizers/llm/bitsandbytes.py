@@ -1,0 +1,80 @@
+"""bitsandbytes through Transformers: NF4 (QLoRA's 4-bit float, https://arxiv.org/abs/2305.14314) and LLM.int8()
+(https://arxiv.org/abs/2208.07339). Saved quantized; vLLM no longer loads it, Transformers does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from quantbento.inputs import checkpoint
+from quantbento.quantizers.base import Job, Quantized, Quantizer
+from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions, choose, count
+
+
+class Nf4Options(CheckpointOptions):
+    double_quantization: bool = Field(True, description="quantize the scales too")
+    compute_dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="the model's, if auto")
+
+
+class Int8Options(CheckpointOptions):
+    threshold: float = Field(6.0, ge=0, description="activations beyond it are multiplied in 16 bit")
+
+
+class BitsAndBytes(Quantizer):
+    runtimes = ("transformers",)
+    extra = "llm"
+    requires = ("bitsandbytes", "accelerate")
+
+    def config(self, options: Any, dtype: str) -> dict[str, Any]:
+        """Keyword arguments of `transformers.BitsAndBytesConfig`."""
+        raise NotImplementedError
+
+    def preflight(self, model: checkpoint.CheckpointFacts, options: CheckpointOptions) -> list[str]:
+        try:
+            choose(model, options)
+        except Exception as error:
+            return [str(error)]
+        return []
+
+    def quantize(self, job: Job, options: Any, folder: Path) -> Quantized:
+        from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+        assert job.source.folder is not None and job.source.dtype is not None
+        facts = checkpoint.inspect(job.source.folder, job.source.trust_remote_code)
+        chosen = choose(facts, options)
+        config = BitsAndBytesConfig(
+            llm_int8_skip_modules=sorted(facts.linears.keys() - set(chosen)), **self.config(options, job.source.dtype)
+        )
+        module = AutoModelForCausalLM.from_pretrained(
+            job.source.folder,
+            quantization_config=config,
+            dtype=job.source.dtype,
+            trust_remote_code=job.source.trust_remote_code,
+        )
+        module.save_pretrained(folder)
+        return count(facts, chosen, folder, self.scheme)
+
+
+class Nf4(BitsAndBytes):
+    name = "bnb-nf4"
+    scheme = "NF4"
+    Options = Nf4Options
+
+    def config(self, options: Nf4Options, dtype: str) -> dict[str, Any]:
+        return {
+            "load_in_4bit": True,
+            "bnb_4bit_quant_type": "nf4",
+            "bnb_4bit_use_double_quant": options.double_quantization,
+            "bnb_4bit_compute_dtype": dtype if options.compute_dtype == "auto" else options.compute_dtype,
+        }
+
+
+class Int8(BitsAndBytes):
+    name = "bnb-int8"
+    scheme = "LLM.int8"
+    Options = Int8Options
+
+    def config(self, options: Int8Options, dtype: str) -> dict[str, Any]:
+        return {"load_in_8bit": True, "llm_int8_threshold": options.threshold}

@@ -1,0 +1,158 @@
+"""What the quantizers of language models' checkpoints share: which layers, what is checked before, what is counted
+after. The work is done by a worker script in a process of its own, whose memory and settings end with it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from quantbento.core.errors import QuantbentoError
+from quantbento.inputs import checkpoint
+from quantbento.inputs.checkpoint import FUSED, CheckpointFacts
+from quantbento.quantizers.base import Job, Quantized, Quantizer, QuantizerOptions, select
+from quantbento.quantizers.llm import isolated
+from quantbento.runtimes.vllm_settings import runs_on_cpu
+
+Scheme = Literal["W4A16", "W4A16_ASYM"]
+CPU_MULTIPLE = 32  # of both dimensions of a layer, in vLLM's 4-bit kernels for CPUs
+
+
+class CheckpointOptions(QuantizerOptions):
+    ignore: list[str] = Field(["lm_head"], description="fnmatch patterns of linear layers kept in 16 bit")
+
+
+class GroupOptions(CheckpointOptions):
+    group_size: int = Field(128, ge=-1, description="input channels that share a scale; -1: all of a row")
+
+
+class CheckpointQuantizer(Quantizer):
+    """Writes a checkpoint for vLLM by a worker script."""
+
+    runtimes = ("vllm",)
+    extra = "llm"
+    needs_calibration = True
+    worker: ClassVar[Path]
+    requirements: ClassVar[Sequence[str]] = ()  # of the worker's own environment; without any it shares this one
+
+    @abstractmethod
+    def job(self, options: Any) -> dict[str, Any]:
+        """The worker's job, without what all of them have."""
+
+    def preflight(self, model: CheckpointFacts, options: Any) -> list[str]:
+        try:
+            chosen = choose(model, options)
+        except QuantbentoError as error:
+            return [str(error)]
+        grouped = isinstance(options, GroupOptions)
+        return _fused_problems(model, chosen) + (_shape_problems(model, chosen, options.group_size) if grouped else [])
+
+    def quantize(self, job: Job, options: Any, folder: Path) -> Quantized:
+        assert job.source.folder is not None and job.calibration is not None
+        facts = checkpoint.inspect(job.source.folder, job.source.trust_remote_code)
+        chosen = choose(facts, options)
+        python = Path(sys.executable)
+        if self.requirements:
+            python = isolated.environment(self.requirements, job.progress.say)
+        with tempfile.TemporaryDirectory(prefix="quantbento-") as temporary:
+            calibration = Path(temporary) / "calibration.npy"
+            np.save(calibration, job.calibration)
+            work = {
+                "model": str(job.source.folder),
+                "output": str(folder),
+                "calibration": str(calibration),
+                "ignore": sorted(facts.linears.keys() - set(chosen)),
+                **self.job(options),
+            }
+            with job.progress.stage(self.name) as advance:
+                told = isolated.run(python, self.worker, work, lambda stage, done, total: advance(done, total))
+        if note := told.get("rounded"):
+            job.progress.say(f"{self.name}: {note}")
+        return count(facts, chosen, folder, self.scheme_of(options))
+
+
+def choose(model: CheckpointFacts, options: CheckpointOptions) -> list[str]:
+    """The linear layers to quantize; raises `QuantbentoError` where none are, or where a pattern matches nothing."""
+    chosen = select(model.linears, ["*"], options.ignore, "linear layer")
+    if not chosen:
+        raise QuantbentoError(f"ignore leaves none of the {len(model.linears)} linear layers to quantize")
+    return chosen
+
+
+def count(facts: CheckpointFacts, chosen: list[str], folder: Path, scheme: str) -> Quantized:
+    """What is quantized in the written checkpoint.
+
+    Raises:
+        QuantbentoError: nothing is.
+    """
+    done = checkpoint.quantized_bytes(folder, list(facts.linears))
+    if not done:
+        raise QuantbentoError(f"none of the {len(chosen)} chosen layers is quantized in what was written")
+    sizes = {name: out * inputs for name, (out, inputs) in facts.linears.items()}
+    parameters = sum(sizes[name] for name in done)
+    return Quantized(
+        {},
+        {f"{scheme} layers": len(done)},
+        quantized_parameters=parameters,
+        parameters=facts.parameters,
+        left_out=[name for name in chosen if name not in done],
+        weight_ratio=sum(done.values()) / (2 * parameters),
+    )
+
+
+def _fused_problems(model: CheckpointFacts, chosen: list[str]) -> list[str]:
+    problems = []
+    for members in FUSED:
+        for name in model.linears:
+            parent, _, own = name.rpartition(".")
+            if own != members[0]:
+                continue
+            siblings = [n for n in (f"{parent}.{m}" for m in members) if n in model.linears]
+            kept = [n for n in siblings if n not in chosen]
+            if kept and len(kept) < len(siblings):
+                problems.append(
+                    f"ignore keeps {kept[0]!r} in 16 bit but not all of {', '.join(members)}: "
+                    "vLLM runs them as one layer"
+                )
+    return problems[:1]
+
+
+def _shape_problems(model: CheckpointFacts, chosen: list[str], group_size: int) -> list[str]:
+    """Every layer that does not fit in one sentence a reason, by the first of them."""
+    problems = []
+    if group_size in (0, 1):
+        problems.append(f"group_size {group_size} makes no groups; use a power of two, or -1 for one scale a row")
+    elif group_size > 0:
+        uneven = [n for n in chosen if model.linears[n][1] % group_size]
+        if uneven:
+            widths = sorted({model.linears[n][1] for n in uneven})
+            problems.append(
+                f"group_size {group_size} does not divide the {', '.join(map(str, widths))} inputs of {uneven[0]!r}"
+                f"{_and_more(uneven)}; use {_divisor([model.linears[n][1] for n in chosen])}, or add them to ignore"
+            )
+        if runs_on_cpu() and group_size % 2:
+            problems.append(f"group_size {group_size} is odd; vLLM's kernels for CPUs need an even one")
+    if runs_on_cpu():
+        odd = [n for n in chosen if any(d % CPU_MULTIPLE for d in model.linears[n])]
+        if odd:
+            out, inputs = model.linears[odd[0]]
+            problems.append(
+                f"vLLM's kernels for CPUs need dimensions divisible by {CPU_MULTIPLE}; {odd[0]!r}{_and_more(odd)} "
+                f"is {out} x {inputs}. Add it to ignore, or serve on a GPU"
+            )
+    return problems
+
+
+def _and_more(names: list[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
+
+
+def _divisor(inputs: list[int]) -> int:
+    """The largest usual group size that divides them all."""
+    return next((g for g in (128, 64, 32, 16) if all(i % g == 0 for i in inputs)), -1)

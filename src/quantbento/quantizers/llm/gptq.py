@@ -1,0 +1,37 @@
+"""GPTQ: weights are rounded one input channel after the other, the error of each spread over those that follow
+(https://arxiv.org/abs/2210.17323), in static activation order. By llm-compressor, in an environment of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointQuantizer, GroupOptions, Scheme
+from quantbento.quantizers.llm.workers import LLM_COMPRESSOR, LLM_COMPRESSOR_REQUIREMENTS
+
+
+class GptqOptions(GroupOptions):
+    scheme: Scheme = Field("W4A16", description="W4A16 is symmetric; W4A16_ASYM has zero points")
+    dampening: float = Field(0.01, gt=0, le=1, description="added to the Hessian's diagonal, of its mean")
+
+
+class Gptq(CheckpointQuantizer):
+    name = "gptq"
+    scheme = "W4A16"
+    requires = ("uv",)
+    worker = LLM_COMPRESSOR
+    requirements = LLM_COMPRESSOR_REQUIREMENTS
+    Options = GptqOptions
+
+    def scheme_of(self, options: GptqOptions) -> str:
+        return options.scheme
+
+    def job(self, options: Any) -> dict[str, Any]:
+        return {
+            "method": "gptq",
+            "scheme": options.scheme,
+            "group_size": options.group_size,
+            "dampening": options.dampening,
+            "smoothing_strength": None,
+        }

@@ -1,0 +1,241 @@
+"""Runs a worker script in a Python environment of its own, for packages whose pins conflict with this one's.
+
+1. `environment` makes the environment with uv on first use, and gives its interpreter from then on.
+2. `run` starts the worker in it: the job goes in as a JSON file, progress and the result come back as JSON lines
+   (`quantbento.quantizers.llm.workers` says what a worker writes).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from quantbento.core.errors import QuantbentoError
+
+COMPLETE = "quantbento.json"  # in an environment once everything is installed; says what is in it
+
+
+def environment(requirements: Sequence[str], say: Callable[[str], None]) -> Path:
+    """The interpreter of an environment that holds `requirements`, made now if there is none yet.
+
+    It lies in `<cache>/environments/<hash of the requirements and of this Python's version>`; the cache is
+    `QUANTBENTO_CACHE`, or `.cache` in the current folder. It is made in a staging folder and moved when complete, so
+    that an installation that goes on after its parent was killed cannot write into the next one. (The folder may be
+    moved: only its interpreter is used, and uv writes scripts that do not hold their place.)
+
+    Args:
+        requirements: as in a requirements file; paths must be absolute.
+        say: gets a line when the installation begins, and some as it goes on.
+
+    Raises:
+        QuantbentoError: uv is missing or cannot install them, or the cache cannot be written.
+    """
+    content = {"python": platform.python_version(), "requirements": sorted(requirements)}
+    name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    root = Path(os.environ.get("QUANTBENTO_CACHE") or ".cache").absolute() / "environments"
+    final = root / name
+    with _reported(requirements, root):
+        if not _complete(final):
+            root.mkdir(parents=True, exist_ok=True)
+            with _one_at_a_time(root, say):
+                if not _complete(final):  # the run that was waited for may have made it
+                    for left in [final, *root.glob("staging-*")]:
+                        shutil.rmtree(left, ignore_errors=True)
+                    _make(final, content, say)
+    return _python(final)
+
+
+def run(
+    python: Path, script: Path, job: dict[str, Any], on_progress: Callable[[str, int, int], None]
+) -> dict[str, Any]:
+    """The result of a worker, which ends before this returns or raises, with every process of its group.
+
+    Args:
+        python: the interpreter, which sees its own packages only.
+        script: the worker.
+        job: what it works from; JSON.
+        on_progress: gets (stage, done, total).
+
+    Raises:
+        QuantbentoError: the worker's own error, or how it ended without one.
+    """
+    with tempfile.TemporaryDirectory(prefix="quantbento-job-") as folder:
+        job_file, log = Path(folder, "job.json"), Path(folder, "stderr.log")
+        job_file.write_text(json.dumps(job), encoding="utf-8")
+        with log.open("wb") as stderr, _child([python, "-I", script, job_file], stderr) as worker:
+            for message in _messages(worker.stdout or ()):
+                match message:
+                    case {"result": dict(result)}:
+                        return result
+                    case {"error": str(error)}:
+                        raise QuantbentoError(f"{script.stem}: {error}")
+                    case {"stage": str(stage), "done": int(done), "total": int(total)}:
+                        on_progress(stage, done, total)
+            ended = _how_it_ended(worker.wait())
+        last = _last_line(log.read_text(encoding="utf-8", errors="replace").splitlines())
+    raise QuantbentoError(f"{script.stem}: {ended} without a result. Its last line: {last}")
+
+
+def _make(final: Path, content: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Installs into a staging folder and moves it; whatever goes wrong, nothing is left."""
+    uv, requirements = _uv(), content["requirements"]
+    staging = final.parent / f"staging-{uuid.uuid4().hex}"
+    say(f"installing {', '.join(requirements)} into an environment of its own (once)")
+    try:
+        _run_uv([uv, "venv", "--quiet", "--relocatable", "--python", sys.executable, staging], requirements, say)
+        if requirements:
+            _run_uv([uv, "pip", "install", "--python", _python(staging), *requirements], requirements, say)
+        (staging / COMPLETE).write_text(json.dumps(content, indent=2), encoding="utf-8")
+        staging.rename(final)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _run_uv(command: Sequence[str | Path], requirements: Sequence[str], say: Callable[[str], None]) -> None:
+    output: deque[str] = deque(maxlen=200)
+    # Outside any project: uv would take the overrides of the one it is started in.
+    outside = Path(sys.prefix).anchor
+    with _child(command, subprocess.STDOUT, outside, UV_FIND_LINKS=_find_links()) as uv:
+        for line in uv.stdout or ():
+            output.append(line)
+            if line.startswith(("Downloading ", "Installed ")):
+                say(line.strip())
+        failed = uv.wait() != 0
+    if failed:
+        raise _cannot_install(requirements, _uv_error(list(output)))
+
+
+def _uv_error(output: list[str]) -> str:
+    """uv's error and its causes in one line, without hints."""
+    lines = [line.strip() for line in output]
+    start = max((i for i, line in enumerate(lines) if line.startswith("error: ")), default=None)
+    if start is None:
+        return _last_line(lines)
+    told = lines[start : lines.index("", start) if "" in lines[start:] else None]
+    return " ".join(told).removeprefix("error: ").replace(" cause: ", ": ")
+
+
+def _cannot_install(requirements: Iterable[str], reason: str) -> QuantbentoError:
+    return QuantbentoError(
+        f"cannot install {', '.join(requirements)} into an environment of its own: {reason.rstrip('.')}. Check the "
+        "network and run again; without one, name a folder of wheels in UV_FIND_LINKS"
+    )
+
+
+def _find_links() -> str:
+    """Folders of wheels: uv's setting, which parts them by commas, or else pip's, which parts them by spaces."""
+    own = os.environ.get("UV_FIND_LINKS")
+    links = own.split(",") if own else os.environ.get("PIP_FIND_LINKS", "").split()
+    return ",".join(link if "://" in link else str(Path(link).absolute()) for link in links)
+
+
+def _uv() -> str:
+    """uv of the `uv` package, or else the one on PATH."""
+    try:
+        from uv import find_uv_bin
+
+        return find_uv_bin()
+    except (ImportError, FileNotFoundError):
+        if found := shutil.which("uv"):
+            return found
+        raise QuantbentoError("making an environment needs uv, which is not installed; run: pip install uv") from None
+
+
+def _python(folder: Path) -> Path:
+    return folder / "bin" / "python"
+
+
+def _complete(folder: Path) -> bool:
+    """False also where the Python it was made with is gone: its interpreter is a link to that one."""
+    return (folder / COMPLETE).is_file() and _python(folder).exists()
+
+
+@contextlib.contextmanager
+def _one_at_a_time(root: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Holds the only lock there is for making environments: whatever is staged then was left by a dead run."""
+    lock = FileLock(root / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        say("waiting for another run that is installing an environment")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _reported(requirements: Iterable[str], root: Path) -> Iterator[None]:
+    """A disk that is full or read-only as an error that says so."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise QuantbentoError(
+            f"cannot make an environment for {', '.join(requirements)}: {reason} ({error.filename or root}). "
+            "QUANTBENTO_CACHE names another place"
+        ) from error
+
+
+@contextlib.contextmanager
+def _child(
+    command: Sequence[str | Path], stderr: Any, folder: str | None = None, **variables: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A process that is ended with all its group when the block is left, however it is left.
+
+    It sees our environment variables without those that lead to our packages. Its stdin stays open as long as this
+    process lives: a worker can tell from it that its parent was killed.
+    """
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON") and k != "VIRTUAL_ENV"}
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        env=kept | variables,
+        cwd=folder,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+
+def _messages(lines: Iterable[str]) -> Iterator[Any]:
+    """What is JSON among the lines; libraries print other things."""
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            yield json.loads(line)
+
+
+def _how_it_ended(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    hint = " (often: out of memory)" if -code == signal.SIGKILL else ""
+    return f"was ended by {signal.Signals(-code).name}{hint}"
+
+
+def _last_line(lines: Iterable[str]) -> str:
+    return next((line.strip() for line in reversed(list(lines)) if line.strip()), "nothing")

@@ -1,0 +1,34 @@
+"""SmoothQuant, then GPTQ: INT8 weights and INT8 activations, the activations' outliers moved into the weights first
+(https://arxiv.org/abs/2211.10438). By llm-compressor, in an environment of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions, CheckpointQuantizer
+from quantbento.quantizers.llm.workers import LLM_COMPRESSOR, LLM_COMPRESSOR_REQUIREMENTS
+
+
+class SmoothQuantOptions(CheckpointOptions):
+    smoothing_strength: float = Field(0.8, ge=0, le=1, description="how much of the range goes into the weights")
+    dampening: float = Field(0.01, gt=0, le=1, description="of GPTQ: added to the Hessian's diagonal, of its mean")
+
+
+class SmoothQuant(CheckpointQuantizer):
+    name = "smoothquant"
+    scheme = "W8A8"
+    requires = ("uv",)
+    worker = LLM_COMPRESSOR
+    requirements = LLM_COMPRESSOR_REQUIREMENTS
+    Options = SmoothQuantOptions
+
+    def job(self, options: Any) -> dict[str, Any]:
+        return {
+            "method": "smoothquant",
+            "scheme": self.scheme,
+            "group_size": None,
+            "dampening": options.dampening,
+            "smoothing_strength": options.smoothing_strength,
+        }

@@ -1,0 +1,114 @@
+"""INT8 weights and, at run time, INT8 activations for a PyTorch module's linear and recurrent layers.
+
+`torch.ao.quantization.quantize_dynamic` on a copy of the module, saved with cloudpickle. Weights are per output
+channel by default: per tensor, MiniLM's embeddings have a mean cosine of 0.936 to the original's, per channel 0.973.
+The API is deprecated upstream (pytorch/ao#2259) and still the fastest eager INT8 on CPU.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from quantbento.core.errors import QuantbentoError
+from quantbento.quantizers.base import Job, Quantized, Quantizer, QuantizerOptions, select
+from quantbento.tasks.base import ArrayTask, Task
+
+
+class TorchDynamicOptions(QuantizerOptions):
+    include: list[str] = Field(["*"], description="fnmatch patterns of module names")
+    exclude: list[str] = []
+    per_channel: bool = True
+
+
+class TorchDynamic(Quantizer):
+    name = "torch-dynamic"
+    scheme = "int8-dynamic"
+    runtimes = ("torch", "transformers")
+    requires = ("torch",)
+    Options = TorchDynamicOptions
+
+    def quantize(self, job: Job, options: TorchDynamicOptions, folder: Path) -> Quantized:
+        import torch
+
+        from quantbento.runtimes import torch as runtime
+
+        assert job.source.module is not None
+        module = _conv1d_as_linear(copy.deepcopy(job.source.module))
+        before = dict(module.named_modules())
+        candidates = {name: type(m) for name, m in before.items() if type(m) in _quantizable()}
+        chosen = select(candidates, options.include, options.exclude, "quantizable module")
+        if not chosen:
+            raise QuantbentoError(
+                f"torch-dynamic would quantize nothing: the model has {len(candidates)} layers it can quantize "
+                f"({', '.join(sorted(k.__name__ for k in _quantizable()))}) and the patterns leave none"
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            configs = {name: _qconfig(candidates[name], options.per_channel) for name in chosen}
+            torch.ao.quantization.quantize_dynamic(module, configs, dtype=torch.qint8, inplace=True)
+        runtime.save(module, folder)
+        return _count(before, module, chosen, _runtime_config(job.task, module, folder))
+
+
+def _runtime_config(task: Task, module: Any, folder: Path) -> dict[str, Any]:
+    if isinstance(task, ArrayTask):
+        return {"output_names": task.output_names}
+    from quantbento.runtimes.torch import MODEL
+
+    # A language model's runtime asks these how to generate.
+    module.config.save_pretrained(folder)
+    module.generation_config.save_pretrained(folder)
+    return {"pickled": MODEL}
+
+
+def _quantizable() -> tuple[Any, ...]:
+    from torch import nn
+
+    return (nn.Linear, nn.LSTM, nn.GRU, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
+
+
+def _qconfig(kind: Any, per_channel: bool) -> Any:
+    """Per-channel weights exist for linear layers only."""
+    import torch
+    from torch.ao.quantization import default_dynamic_qconfig, per_channel_dynamic_qconfig
+
+    return per_channel_dynamic_qconfig if per_channel and kind is torch.nn.Linear else default_dynamic_qconfig
+
+
+def _conv1d_as_linear(module: Any) -> Any:
+    """GPT-2's layers are `Conv1D`, a linear layer with its weight transposed, which quantization passes over in
+    silence; the same layers as `nn.Linear`, in place."""
+    import torch
+
+    for parent in list(module.modules()):
+        for name, child in parent.named_children():
+            if (type(child).__module__, type(child).__name__) != ("transformers.pytorch_utils", "Conv1D"):
+                continue
+            inputs, outputs = child.weight.shape
+            linear = torch.nn.Linear(inputs, outputs, device="meta")
+            linear.weight = torch.nn.Parameter(child.weight.detach().t().contiguous())
+            linear.bias = torch.nn.Parameter(child.bias.detach())
+            setattr(parent, name, linear.eval())
+    return module
+
+
+def _count(before: dict[str, Any], module: Any, chosen: list[str], runtime_config: dict[str, Any]) -> Quantized:
+    """Counts by looking at the result: a layer that was asked for may have been passed over in silence, and one that
+    shared its weights (a head that is the table of embeddings) has its own now, beside the others'."""
+    after = dict(module.named_modules())
+    done = [n for n in chosen if "quantized" in type(after[n]).__module__]
+    if not done:
+        raise QuantbentoError(f"torch-dynamic quantized none of the {len(chosen)} layers that were chosen")
+    return Quantized(
+        runtime_config,
+        dict(Counter(type(before[n]).__name__ for n in done)),
+        quantized_parameters=sum(p.numel() for n in done for k, p in before[n].named_parameters() if "weight" in k),
+        parameters=sum(p.numel() for m in [module, *(before[n] for n in done)] for p in m.parameters()),
+        left_out=[n for n in chosen if n not in done],
+    )

@@ -1,1 +1,0 @@
-"""What a run found: rows for a table on the console, and `report.json`."""

@@ -1,0 +1,66 @@
+"""A loaded language model: a callable from a list of prompts to a list of continuations.
+
+The counterpart of `quantbento.runtimes.predictor` for runtimes that score and continue token sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from quantbento.runtimes.language_model import LanguageModel, Sampling
+from quantbento.tasks.base import Arrays
+from quantbento.tasks.text_generation import TextGeneration
+
+LISTED = 32  # tokens told at each position: what agreement and KL divergence are computed from
+
+
+class Generator:
+    """`generator(prompts)` is one `{"text", "tokens_generated", "finish_reason"}` a prompt, in order.
+
+    Attributes:
+        task: what the model is for.
+        runtime: the engine that runs it.
+        custom_objects: the Python objects saved with it, by name.
+    """
+
+    def __init__(self, task: TextGeneration, runtime: LanguageModel, custom_objects: dict[str, Any]) -> None:
+        self.task, self.runtime, self.custom_objects = task, runtime, custom_objects
+
+    def __call__(self, inputs: Sequence[Any], sampling: Sampling | None = None) -> list[dict[str, Any]]:
+        """Greedy continuations unless `sampling` says otherwise.
+
+        Raises:
+            InvalidInput: a prompt the model cannot take; `index` says which.
+        """
+        prompts = [self.task.prompt_ids(item) for item in self.check(inputs)]
+        return [
+            {"text": g.text, "tokens_generated": len(g.token_ids), "finish_reason": g.finish_reason}
+            for g in (self.runtime.generate(prompts, sampling or Sampling()) if prompts else ())
+        ]
+
+    def check(self, inputs: Sequence[Any]) -> list[Any]:
+        """The prompts in canonical form; raises `InvalidInput` as a call does."""
+        return self.task.check_all(inputs, None)
+
+    def rows(self, inputs: Sequence[Any]) -> Arrays:
+        """What the metrics compare: the log-probabilities of the texts' windows."""
+        return self.runtime.score(self.task.windows(self.check(inputs)), LISTED)
+
+    def work(self, inputs: Sequence[Any]) -> int:
+        """Continues the first tokens of each text by a fixed number, for measuring; gives how many tokens that made."""
+        options = self.task.options
+        prompts = [self.task.text_ids(item)[: options.prompt_tokens] for item in self.check(inputs)]
+        done = self.runtime.generate(prompts, Sampling(max_tokens=options.new_tokens, ignore_eos=True))
+        return sum(len(g.token_ids) for g in done)
+
+    def sample(self, inputs: Sequence[Any]) -> dict[str, Any]:
+        """The greedy continuation of the first text's first tokens, for people to read."""
+        options = self.task.options
+        ids = self.task.text_ids(self.check(inputs[:1])[0])[: options.prompt_tokens]
+        done = self.runtime.generate([ids], Sampling(max_tokens=options.new_tokens))[0]
+        return {"prompt": self.task.tokenizer.decode(ids, skip_special_tokens=True), "text": done.text}
+
+    def close(self) -> None:
+        """Ends the engine; the generator is of no use afterwards."""
+        self.runtime.close()

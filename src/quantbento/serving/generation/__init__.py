@@ -1,0 +1,1 @@
+"""Services that generate text: their requests, limits and engines."""

@@ -1,0 +1,60 @@
+"""The limits of `generation_requests` in front of an engine's own HTTP application."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from quantbento.serving.errors import App, Message, Receive, Scope, Send
+from quantbento.serving.generation.requests import ChatRequest, CompletionRequest, GenerationRequest, problem
+from quantbento.serving.generation.settings import GenerationSettings
+
+REQUESTS: dict[str, type[GenerationRequest]] = {
+    "/v1/completions": CompletionRequest,
+    "/v1/chat/completions": ChatRequest,
+}
+
+
+class GenerationGuard:
+    """ASGI application: passes on what was checked, and nothing else.
+
+    The body is written anew from the checked request, so that no second parser can read it differently (a key given
+    twice, a number in quotes).
+    """
+
+    def __init__(self, app: App, limits: GenerationSettings) -> None:
+        self.app, self.limits = app, limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = REQUESTS[scope["path"]]
+        body = await Request(scope, receive).body()
+        try:
+            checked = request.model_validate_json(body, context=self.limits)
+        except ValidationError as error:
+            message, field = problem(error, request)
+            await openai_error(400, message, field)(scope, receive, send)
+            return
+        passed_on = checked.model_dump_json(exclude_unset=True).encode()
+        headers = [(k, v) for k, v in scope["headers"] if k not in (b"content-length", b"content-type")]
+        length = str(len(passed_on)).encode()
+        headers += [(b"content-length", length), (b"content-type", b"application/json")]
+        unread = True
+
+        async def rewritten() -> Message:
+            nonlocal unread
+            if unread:
+                unread = False
+                return {"type": "http.request", "body": passed_on, "more_body": False}
+            return await receive()  # the client's leaving, which stops the engine's work for it
+
+        await self.app({**scope, "headers": headers}, rewritten, send)
+
+
+def openai_error(status: int, message: str, param: str | None = None) -> JSONResponse:
+    """An error in OpenAI's shape."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    error: dict[str, Any] = {"message": message, "type": kind, "param": param, "code": None}
+    return JSONResponse({"error": error}, status_code=status)

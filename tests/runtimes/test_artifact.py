@@ -1,0 +1,81 @@
+"""An artifact folder is all that is needed to load a predictor."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from quantbento.core.errors import QuantbentoError
+from quantbento.runtimes import artifact
+from quantbento.runtimes.onnx import MODEL
+from tests.jobs import job_of, numbers, onnx_file
+
+
+def halve(item):
+    return np.asarray(item) / 2
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A doubling graph behind a halving preprocess."""
+    folder = tmp_path / "artifact"
+    folder.mkdir()
+    path = onnx_file(folder / MODEL, [("Add", ["x", "x"], ["y"])], {"x": ["batch", 3]}, {"y": ["batch", 3]}, {})
+    artifact.write(folder, job_of(path, [numbers(3)], tmp_path).task, "onnx", {}, {"preprocess": halve, "names": ["a"]})
+    return folder
+
+
+def test_a_written_folder_loads(folder):
+    predictor = artifact.load(folder, threads=1)
+    np.testing.assert_array_equal(predictor([[1, 2, 3]])[0], [1, 2, 3])
+    assert predictor.custom_objects["names"] == ["a"]
+
+
+def test_a_moved_folder_loads(folder, tmp_path):
+    moved = folder.rename(tmp_path / "moved")
+    np.testing.assert_array_equal(artifact.load(moved)([[1, 2, 3]])[0], [1, 2, 3])
+
+
+def test_the_description_says_how_to_load_it(folder):
+    assert artifact.describe(folder) == {
+        "schema_version": 1,
+        "task": "tensor",
+        "task_config": {"shapes": {"x": [3]}, "output_names": ["y"], "labels": None},
+        "runtime": "onnx",
+        "runtime_config": {},
+    }
+
+
+def test_the_task_loads_without_the_model(folder):
+    (folder / MODEL).unlink()
+    assert artifact.load_task(folder).shapes == {"x": [3]}
+
+
+def test_no_custom_objects_no_pickle(folder, tmp_path):
+    (folder / artifact.CUSTOM_OBJECTS).unlink()
+    task = artifact.load_task(folder)
+    artifact.write(folder, task, "onnx", {}, {})
+    assert {p.name for p in folder.iterdir()} == {MODEL, artifact.DESCRIPTION}
+    assert artifact.load(folder).custom_objects == {}
+
+
+def test_a_missing_package_is_named_with_what_installs_it(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    message = r"the onnx runtime needs the package 'onnxruntime', .* pip install 'quantbento\[onnx\]'"
+    with pytest.raises(QuantbentoError, match=message):
+        artifact.load(folder)
+
+
+def test_an_unknown_runtime_is_named(folder):
+    description = artifact.describe(folder)
+    (folder / artifact.DESCRIPTION).write_text(json.dumps(description | {"runtime": "onxn"}))
+    with pytest.raises(QuantbentoError, match=r"unknown runtime 'onxn'; did you mean 'onnx'\?"):
+        artifact.load(folder)
+
+
+def test_size_counts_files_in_subfolders(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a").write_bytes(b"12345")
+    (tmp_path / "inner" / "b").write_bytes(b"123")
+    assert artifact.size_bytes(tmp_path) == 8

@@ -1,0 +1,110 @@
+"""A real `bentoml serve service:TextGenerationTransformers`: a random tiny Llama in NF4, asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import httpx
+import openai
+import pytest
+
+import quantbento
+from benchmarks.server import bento, serve
+from quantbento import store
+from quantbento.runtimes import artifact
+from tests.conftest import ROOT, model_store
+from tests.tiny_llama import write_tiny_llama
+
+pytestmark = [pytest.mark.slow, pytest.mark.server]
+NAME, PROMPT = "tiny-random-llama-nf4", "def main("
+START_SECONDS = 300
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A store with the model, without a pipeline's work."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    folder = write_tiny_llama(tmp_path_factory.mktemp("llama"))
+    config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype="bfloat16")
+    AutoModelForCausalLM.from_pretrained(folder, quantization_config=config).save_pretrained(folder)
+    description = {
+        "schema_version": 1,
+        "task": "text-generation",
+        "task_config": {"chat_template": False},
+        "runtime": "transformers",
+        "runtime_config": {},
+    }
+    (folder / artifact.DESCRIPTION).write_text(json.dumps(description))
+    with model_store(tmp_path_factory.mktemp("bentoml")) as home:
+        store.save(NAME, folder, {}, {}, {})
+    return home
+
+
+@pytest.fixture(scope="module")
+def offline(home) -> str:
+    with model_store(home):
+        return quantbento.load(NAME)([PROMPT])[0]["text"]
+
+
+@pytest.fixture(scope="module")
+def server(home, tmp_path_factory):
+    environment = {"BENTOML_HOME": str(home), "PYTHONPATH": str(ROOT), "QUANTBENTO_MODEL": NAME}
+    log = tmp_path_factory.mktemp("log") / "server.log"
+    with serve(bento("service:TextGenerationTransformers"), environment, log, START_SECONDS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="unused", max_retries=0)
+
+
+def test_the_openai_client_gets_the_loaded_artifacts_text_streaming_and_not(client, offline):
+    asked = {"model": NAME, "prompt": PROMPT, "max_tokens": 64, "temperature": 0}
+    assert client.completions.create(**asked).choices[0].text == offline
+    pieces = [chunk.choices[0].text for chunk in client.completions.create(**asked, stream=True)]
+    assert len(pieces) > 10
+    assert "".join(pieces) == offline
+
+
+def test_a_chat_streams_what_it_says_whole(client):
+    asked = {"model": NAME, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 16, "temperature": 0}
+    whole = client.chat.completions.create(**asked)
+    pieces = [chunk.choices[0].delta.content or "" for chunk in client.chat.completions.create(**asked, stream=True)]
+    assert whole.choices[0].message.content
+    assert "".join(pieces) == whole.choices[0].message.content
+
+
+def test_generate_gives_the_same_text_with_its_tokens_and_seconds(server, offline):
+    body = {"prompt": PROMPT, "max_tokens": 64, "temperature": 0}
+    answer = httpx.post(f"{server.url}/generate", json=body, timeout=60).json()
+    assert answer["text"] == offline
+    assert 0 < answer["tokens_generated"] <= 64
+    assert 0 < answer["inference_time"] < 60
+
+
+WRONG = {
+    "empty": ("/generate", {"prompt": ""}, "at least 1 character"),
+    "blank": ("/generate", {"prompt": " "}, "must not be empty"),
+    "longer than the model": ("/generate", {"prompt": "a b " * 2000, "max_tokens": 1}, "at most 1024"),
+    "OpenAI: empty": ("/v1/completions", {"prompt": ""}, "must not be empty"),
+    "OpenAI: penalty": ("/v1/completions", {"prompt": "a", "presence_penalty": 1}, "presence_penalty: "),
+}
+
+
+@pytest.mark.parametrize(("path", "body", "said"), WRONG.values(), ids=WRONG)
+def test_wrong_input_is_400_and_says_why(server, path, body, said):
+    response = httpx.post(server.url + path, json=body, timeout=60)
+    assert response.status_code == 400
+    assert said in response.text
+
+
+def test_a_client_that_leaves_makes_room_for_the_next(server, client):
+    body = {"prompt": PROMPT, "max_tokens": 1000, "ignore_eos": True, "n": 8, "stream": True}
+    start = time.monotonic()
+    with httpx.stream("POST", f"{server.url}/v1/completions", json=body, timeout=60) as left:
+        next(left.iter_lines())
+    client.completions.create(model=NAME, prompt=PROMPT, max_tokens=1)
+    assert time.monotonic() - start < 10  # the 8,000 tokens take longer
