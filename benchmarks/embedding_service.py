@@ -1,12 +1,12 @@
-"""64 clients with one sentence a request, of varied length: the Embedding service against plain FastAPI.
+"""64 clients, one sentence per request, of varied length: the Embedding service against plain FastAPI.
 
 Both serve the same stored INT8 artifact, each alone, in turns within one run; the figures are medians over the
 turns. The load generator shares the cores with the server, as a sidecar would. Run after
 `python save_models.py configs/minilm.yaml`:
 
     make bench
-    python benchmarks/embedding_service.py --turns 5 --seconds 8 --output reports/bench.json
-    PLAIN_THREADS=1 make bench      the peer tuned: ONNX Runtime with one thread a request
+    python -m benchmarks.embedding_service --turns 5 --seconds 8 --output reports/bench.json
+    PLAIN_THREADS=1 make bench      the peer tuned: ONNX Runtime with one thread per request
 """
 
 from __future__ import annotations
@@ -24,11 +24,8 @@ from pathlib import Path
 
 import aiohttp
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from examples.server import Server, bento, serve
 
-from benchmarks.server import Server, bento, serve
-
-ROOT = Path(__file__).resolve().parent.parent
 MODEL = "minilm-l6-v2-onnx-int8"
 
 
@@ -47,10 +44,10 @@ def main() -> int:
     parser.add_argument("--model", default=MODEL, help="tag in the model store")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--turns", type=int, default=4, help="of each server")
-    parser.add_argument("--seconds", type=float, default=8, help="of load a turn, after 3 of warm-up")
+    parser.add_argument("--seconds", type=float, default=8, help="of load per turn, after 3 of warm-up")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()
-    texts = (ROOT / "examples" / "sentences.txt").read_text(encoding="utf-8").splitlines()
+    texts = Path("examples/sentences.txt").read_text(encoding="utf-8").splitlines()
     fastapi = [sys.executable, "-m", "uvicorn", "benchmarks.plain_fastapi:app", "--host", "127.0.0.1"]
     servers = {
         "quantbento": bento(),
@@ -61,12 +58,12 @@ def main() -> int:
         for number in range(arguments.turns):
             # Whoever goes first in one turn goes last in the next.
             for name in list(servers)[:: 1 if number % 2 == 0 else -1]:
-                environment = {"QUANTBENTO_MODEL": arguments.model, "PYTHONPATH": str(ROOT)}
+                environment = {"QUANTBENTO_MODEL": arguments.model}
                 with serve(servers[name], environment, Path(logs) / f"{name}.log") as server:
                     turn = asyncio.run(_load(server, texts, arguments.clients, arguments.seconds))
                 turns[name].append(turn)
                 print(f"turn {number + 1}  {name:<11}{turn.requests_per_second:8.0f} requests/s", file=sys.stderr)
-    print(f"{arguments.clients} clients, one sentence a request, {arguments.turns} turns of {arguments.seconds:g} s")
+    print(f"{arguments.clients} clients, one sentence per request, {arguments.turns} turns of {arguments.seconds:g} s")
     print(f"{'':<12}{'requests/s':>14}{'p50 ms':>9}{'p99 ms':>9}{'batch':>7}{'CPU ms/request':>16}{'failed':>8}")
     for name, measured in turns.items():
         median = {k: statistics.median(asdict(t)[k] for t in measured) for k in asdict(measured[0])}
@@ -140,8 +137,10 @@ def _batches(server: Server) -> tuple[float, float]:
         text = server.metrics()
     except OSError:
         return 0.0, 0.0
-    found = [re.findall(rf"adaptive_batch_size_{kind}{{.*?}} ([\d.e+]+)", text) for kind in ("sum", "count")]
-    return tuple(sum(map(float, values)) for values in found)  # type: ignore[return-value]
+    requests, batches = (
+        sum(map(float, re.findall(rf"adaptive_batch_size_{kind}{{.*?}} ([\d.e+]+)", text))) for kind in ("sum", "count")
+    )
+    return requests, batches
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ before its server (`__command__`). All three stay up for the whole run and get t
 takes no CPU. The load generator shares the cores with the server, as a sidecar would:
 
     make bench-llm
-    python benchmarks/llm_service.py --model tiny-llama-autoround --turns 16 --output reports/bench-llm.json
+    python -m benchmarks.llm_service --model tiny-llama-autoround --turns 16 --output reports/bench-llm.json
 """
 
 from __future__ import annotations
@@ -26,15 +26,12 @@ from pathlib import Path
 
 import aiohttp
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from benchmarks.server import Server, bento, free_port, serve
+from examples.server import Server, bento, free_port, serve
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes import artifact
 from quantbento.runtimes.vllm_settings import EngineSettings
 
-ROOT = Path(__file__).resolve().parent.parent
 OURS, PROXY, BARE = "quantbento", "proxy", "vLLM"
 START_SECONDS = 600
 WORDS = [
@@ -67,8 +64,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="tiny-llama-autoround", help="tag in the model store")
     parser.add_argument("--clients", type=int, default=16)
-    parser.add_argument("--tokens", type=int, default=128, help="a request")
-    parser.add_argument("--requests", type=int, default=2, help="a client and turn")
+    parser.add_argument("--tokens", type=int, default=128, help="per request")
+    parser.add_argument("--requests", type=int, default=2, help="per client and turn")
     parser.add_argument("--turns", type=int, default=16, help="of each server, streaming and not")
     parser.add_argument("--output", type=Path, help="write the figures as JSON")
     arguments = parser.parse_args()
@@ -99,7 +96,7 @@ def _servers(model: str) -> Iterator[dict[str, Server]]:
     command += ["--model", str(stored.path), *engine.command_line()]
     inner = free_port()
     proxied = {"PROXIED_PORT": str(inner), "PROXIED_COMMAND": shlex.join([*command, "--port", str(inner)])}
-    own = {"QUANTBENTO_MODEL": model, "PYTHONPATH": str(ROOT), **engine.environment()}
+    own = {"QUANTBENTO_MODEL": model, **engine.environment()}
     with tempfile.TemporaryDirectory() as logs, contextlib.ExitStack() as stack:
         started = {
             OURS: (bento("service:TextGeneration"), own, "/readyz"),
@@ -141,7 +138,7 @@ async def _load(server: Server, arguments: argparse.Namespace, streaming: bool, 
 
 
 def _report(turns: dict[str, dict[str, list[Turn]]], arguments: argparse.Namespace) -> None:
-    print(f"{arguments.clients} clients, {arguments.tokens} tokens a request, {arguments.turns} turns")
+    print(f"{arguments.clients} clients, {arguments.tokens} tokens per request, {arguments.turns} turns")
     for mode, measured in turns.items():
         print(f"\n{mode:<12}{'tokens/s':>20}{'first answer ms':>18}{'CPU ms/token':>15}{'failed':>8}")
         for name, ts in measured.items():

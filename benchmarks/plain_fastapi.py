@@ -1,4 +1,4 @@
-"""The peer: the stored INT8 model behind FastAPI as tutorials do it, one inference a request, no batching."""
+"""The peer: the stored INT8 model behind FastAPI as tutorials do it, one inference per request, no batching."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 2. quantbento build minilm, quantbento containerize minilm
 3. run the image, wait for /readyz, compare /encode with the model in this process, stop it
 
-    python examples/container.py --base-image localhost/quantbento-base   # deploy/debian_base.sh makes it
+    python -m examples.container --base-image localhost/quantbento-base   # deploy/debian_base.sh makes it
 """
 
 from __future__ import annotations
@@ -22,19 +22,16 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import quantbento  # noqa: E402
-from benchmarks.server import Server, serve  # noqa: E402
-from quantbento.cli.output.bentos import print_contents, print_image  # noqa: E402
-from quantbento.core.errors import QuantbentoError, StoreError  # noqa: E402
-from quantbento.packing import builders  # noqa: E402
-from quantbento.packing.build import build  # noqa: E402
-from quantbento.packing.builders import Buildah, Builder  # noqa: E402
-from quantbento.packing.contents import Contents  # noqa: E402
-from quantbento.packing.context import base_image_of  # noqa: E402
-from quantbento.packing.image import BENTO, containerize  # noqa: E402
+import quantbento
+from examples.server import Server, serve
+from quantbento.cli.output.bentos import print_contents, print_image
+from quantbento.core.errors import QuantbentoError, StoreError
+from quantbento.packing import builders
+from quantbento.packing.build import build
+from quantbento.packing.builders import Buildah, Builder
+from quantbento.packing.contents import Contents
+from quantbento.packing.context import base_image_of
+from quantbento.packing.image import BENTO, containerize
 
 MODEL = "minilm-l6-v2-onnx-int8"
 OWN_BASE = "localhost/quantbento-base"
@@ -47,9 +44,8 @@ def main() -> int:
     parser.add_argument(
         "--builder", help="docker, podman, nerdctl or buildah; buildah by default where it is installed"
     )
-    parser.add_argument("--base-image", help="instead of Python's; made on the spot where that cannot be fetched")
+    parser.add_argument("--base-image", help="instead of Python's; made here where that cannot be fetched")
     arguments = parser.parse_args()
-    os.chdir(ROOT)
     without_user_namespaces()
     builder = builders.find(arguments.builder or ("buildah" if builders.BUILDERS["buildah"].answers() else None))
     if saved := save_model():
@@ -91,7 +87,7 @@ def base_image(builder: Builder, contents: Contents) -> str:
         return public
     if not builder.has(OWN_BASE):
         print(f"{public} cannot be fetched; making {OWN_BASE}, which takes some minutes", flush=True)
-        if subprocess.run([str(ROOT / "deploy" / "debian_base.sh"), OWN_BASE]).returncode:
+        if subprocess.run(["deploy/debian_base.sh", OWN_BASE]).returncode:
             raise QuantbentoError(f"neither {public} could be fetched nor {OWN_BASE} made; name one with --base-image")
     return OWN_BASE
 

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,10 +15,7 @@ from pathlib import Path
 import bentoml
 import numpy as np
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.server import bento, serve  # noqa: E402
+from examples.server import bento, serve
 
 RECIPE = "configs/minilm.yaml"
 PAIRS = [
@@ -30,7 +26,6 @@ PAIRS = [
 
 
 def main() -> int:
-    os.chdir(ROOT)
     saved = subprocess.run([sys.executable, "save_models.py", RECIPE]).returncode
     if saved != 0:
         return saved

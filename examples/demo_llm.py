@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,10 +16,7 @@ from pathlib import Path
 
 import openai
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.server import bento, serve  # noqa: E402
+from examples.server import bento, serve
 
 RECIPE = "configs/tiny-llama.yaml"
 REPORT = Path("reports/tiny-llama/report.json")
@@ -28,7 +24,6 @@ PROMPT = "def __init__(self, "
 
 
 def main() -> int:
-    os.chdir(ROOT)
     saved = subprocess.run([sys.executable, "save_models.py", RECIPE]).returncode
     if saved != 0:
         return saved

@@ -98,7 +98,7 @@ def served_home(tmp_path_factory, tiny_encoder, tiny_classifier) -> Path:
                 "task": task,
                 "model": model,
                 "evaluation": samples,
-                "benchmark": {"items": 4, "rounds": 3, "latency_calls": 10, "memory": False},
+                "benchmark": {"items": 4, "rounds": 3, "latency_calls": 10, "memory": False, "threads": 1},
                 "variants": [{"name": variant, "quantizer": quantizer}],
                 **more,
             }

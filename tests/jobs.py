@@ -4,35 +4,48 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from quantbento.core import registry
+from quantbento.inputs.job import Job
 from quantbento.inputs.samples import SampleSet
-from quantbento.inputs.source import SourceModel, load_source
-from quantbento.quantizers.base import Job, Quantized
+from quantbento.inputs.source import NamedModel, SourceModel
+from quantbento.quantizers.base import Quantized
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes import artifact
 from quantbento.runtimes.predictor import Predictor
 
 
-def job_of(model: Any, inputs: list[Any], workspace: Path) -> Job:
+@dataclass
+class JudgedJob(Job):
+    """A job together with the samples that its results are judged on, which quantizers do not get."""
+
+    samples: SampleSet = field(default_factory=lambda: SampleSet([]))
+
+
+def job_of(model: Any, inputs: list[Any], workspace: Path) -> JudgedJob:
     """A job of the tensor task for a PyTorch module or the path of an ONNX file."""
     source = SourceModel(onnx=model) if isinstance(model, Path) else SourceModel(module=model.eval())
     return _job(source, "tensor", inputs, workspace)
 
 
-def text_job(folder: Path, task: str, texts: list[str], workspace: Path) -> Job:
+def text_job(folder: Path, task: str, texts: list[str], workspace: Path) -> JudgedJob:
     """A job of a text task for a folder in hub format."""
     return _job(load_source(ModelSpec(path=folder), task), task, texts, workspace)
 
 
-def _job(source: SourceModel, task_name: str, inputs: list[Any], workspace: Path) -> Job:
+def load_source(spec: ModelSpec, task: str, workspace: Path | None = None) -> SourceModel:
+    """The model that a recipe of the task names."""
+    return NamedModel(spec, registry.task(task)).load(workspace)
+
+
+def _job(source: SourceModel, task_name: str, inputs: list[Any], workspace: Path) -> JudgedJob:
     kind, samples = registry.task(task_name), SampleSet(inputs)
-    task = kind.create(source, kind.Options(), samples)
-    return Job(source, task, samples, [task.check(item) for item in inputs[:4]], workspace)
+    return JudgedJob(source, kind.create(source, kind.Options(), samples), workspace, samples=samples)
 
 
 def quantized(job: Job, quantizer: str, folder: Path, **options: Any) -> tuple[Quantized, Predictor]:
@@ -40,7 +53,7 @@ def quantized(job: Job, quantizer: str, folder: Path, **options: Any) -> tuple[Q
     method = registry.quantizer(quantizer)()
     folder.mkdir(parents=True, exist_ok=True)
     done = method.quantize(job, method.Options(**options), folder)
-    artifact.write(folder, job.task, registry.runtime_of(method, job.task), done.runtime_config, {})
+    job.complete(folder, registry.runtime_of(method, job.task), done.runtime_config)
     return done, artifact.load(folder, threads=1)
 
 

@@ -26,7 +26,7 @@ class Manifests:
     def __init__(self, folder: Path) -> None:
         done = subprocess.run([usable_kubectl(), "kustomize", str(folder)], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-        assert done.stderr == "", "kustomize warns of what it will not take for ever"
+        assert done.stderr == "", "kustomize warns of what a later version will refuse"
         self.text = done.stdout
         self.documents: list[Document] = list(yaml.safe_load_all(done.stdout))
 

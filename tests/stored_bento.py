@@ -18,8 +18,9 @@ def write_bento(
     timeout: float | None = 10,
     service: str = "Embedding",
     model: str = "my-model:0a1b",
+    runtime: str | None = None,
 ) -> str:
-    """A Bento of one service. Gives its tag."""
+    """A Bento of one service, with a label for the runtime where it is given. Gives its tag."""
     name, _, version = tag.partition(":")
     config: dict[str, Any] = {"resources": CPU if resources is None else resources, "workers": 1}
     if timeout is not None:
@@ -31,7 +32,7 @@ def write_bento(
         "version": version,
         "bentoml_version": "1.4.39",
         "creation_time": "2026-11-01T00:00:00+00:00",
-        "labels": {},
+        "labels": {} if runtime is None else {"runtime": runtime},
         "models": [],
         "entry_service": service,
         "services": [{"name": service, "service": "", "models": [packed], "dependencies": [], "config": config}],

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from quantbento.core import registry
 from quantbento.inputs.samples import SampleSet
-from quantbento.inputs.source import load_source
-from quantbento.quantizers.base import Job
 from quantbento.recipe import ModelSpec
-from quantbento.runtimes import artifact
 from quantbento.tasks.text_generation import TextGeneration
+from tests.jobs import JudgedJob, load_source
 from tests.tiny_llama import tokenizer_of
 
 if TYPE_CHECKING:
@@ -31,14 +29,14 @@ def texts() -> tuple[list[str], list[str]]:
     return [source[HELD_OUT:]], [source[:HELD_OUT]]
 
 
-def job_of_trained(folder: Path, workspace: Path, sequences: int = 16, tokens: int = 64) -> Job:
+def job_of_trained(folder: Path, workspace: Path, sequences: int = 16, tokens: int = 64) -> JudgedJob:
     """A job for the checkpoint, with calibration data from what it was trained on."""
     seen, unseen = texts()
     source = load_source(ModelSpec(path=folder), "text-generation", workspace)
     samples = SampleSet(unseen)
     task = TextGeneration.create(source, TextGeneration.Options(window=64, windows=16), samples)
     calibration = task.sequences(seen, tokens, sequences, "calibration")
-    return Job(source, task, samples, samples.inputs, workspace, calibration)
+    return JudgedJob(source, task, workspace, calibration, samples=samples)
 
 
 class Made:
@@ -52,7 +50,7 @@ class Made:
         self.done = method.quantize(self.job, method.Options(**options), self.folder)
         self.source_is_untouched = _contents(source) == before
         runtime = registry.runtime_of(method, self.job.task)
-        artifact.write(self.folder, self.job.task, str(runtime), self.done.runtime_config, {})
+        self.job.complete(self.folder, runtime, self.done.runtime_config)
 
     def config(self) -> dict[str, Any]:
         return json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]

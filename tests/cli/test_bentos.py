@@ -50,6 +50,7 @@ def built(docker: FakeBuilder) -> list[str]:
     return call
 
 
+@pytest.mark.slow
 def test_build_says_what_went_in(encoder, capsys):
     contents, asked = encoder
     assert cli.main(["build", "minilm", "--model", "tiny-encoder-onnx-int8"]) == 0
@@ -62,11 +63,13 @@ def test_build_says_what_went_in(encoder, capsys):
     assert len(lines) == 6
 
 
+@pytest.mark.slow
 def test_build_of_nothing_named_is_bentofile_yaml(encoder):
     assert cli.main(["build"]) == 0
     assert encoder[1] == [(None, None)]
 
 
+@pytest.mark.slow
 def test_build_and_containerize_in_one_go(encoder, docker, capsys):
     contents, _ = encoder
     options = ["--image", "shop/encoder:1", "--base-image", "my-base", "--builder", "docker"]
@@ -78,6 +81,7 @@ def test_build_and_containerize_in_one_go(encoder, docker, capsys):
     assert "user 1034:1034; build tools: /usr/bin/gcc, /app/.venv/bin/uv" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("builder", "said"),
     [
@@ -93,6 +97,7 @@ def test_a_builder_is_looked_for_before_the_work(encoder, programs, capsys, buil
     assert capsys.readouterr().err.startswith(f"error: {said}")
 
 
+@pytest.mark.slow
 def test_options_of_an_image_without_one_are_refused_before_the_work(encoder, capsys):
     assert cli.main(["build", "minilm", "--image", "a:1", "--base-image", "b"]) == 2
     assert encoder[1] == []
@@ -101,6 +106,7 @@ def test_options_of_an_image_without_one_are_refused_before_the_work(encoder, ca
     )
 
 
+@pytest.mark.slow
 def test_containerize_names_the_image_after_the_bento(encoder, docker, capsys):
     contents, _ = encoder
     assert cli.main(["containerize", contents.tag, "--base-image", "my-base"]) == 0
@@ -108,6 +114,7 @@ def test_containerize_names_the_image_after_the_bento(encoder, docker, capsys):
     assert capsys.readouterr().out.splitlines()[0].strip() == contents.tag
 
 
+@pytest.mark.slow
 def test_a_context_is_written_and_the_command_that_builds_it_told(encoder, docker, tmp_path, monkeypatch, capsys):
     contents, _ = encoder
     folder = tmp_path / "context"
@@ -120,6 +127,7 @@ def test_a_context_is_written_and_the_command_that_builds_it_told(encoder, docke
     assert docker.calls == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--image", "--builder"])
 def test_a_context_takes_no_options_of_a_build(encoder, tmp_path, capsys, option):
     assert cli.main(["containerize", encoder[0].tag, "--context", str(tmp_path / "new"), option, "docker"]) == 2
@@ -127,12 +135,14 @@ def test_a_context_takes_no_options_of_a_build(encoder, tmp_path, capsys, option
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_sbom_prints_where_it_is(encoder, capsys):
     contents, _ = encoder
     assert cli.main(["sbom", contents.tag]) == 0
     assert capsys.readouterr().out == f"{contents.path / 'sbom.cdx.json'}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["containerize"], ["containerize", "--context", "new"], ["sbom"]])
 def test_an_unknown_bento_is_exit_code_2_with_the_nearest_name(encoder, docker, tmp_path, monkeypatch, command, capsys):
     monkeypatch.chdir(tmp_path)

@@ -36,15 +36,17 @@ def test_a_quantizer_declares_what_the_plan_needs(name):
     quantizer = registry.quantizer(name)
     assert set(quantizer.runtimes) <= registry.RUNTIMES.keys()
     assert quantizer.extra in EXTRAS
-    assert quantizer.scheme and quantizer.requires
+    assert quantizer.scheme and quantizer.modules
+    assert quantizer.starts_from and quantizer.data in (None, "calibration", "training")
     assert quantizer.Options.model_config["extra"] == "forbid"
     quantizer.Options()  # every option has a default
 
 
 @pytest.mark.parametrize("name", registry.RUNTIMES)
 def test_a_runtimes_packages_are_an_extra_of_this_project(name):
-    assert name in EXTRAS
-    assert registry.RUNTIME_REQUIRES[name]
+    runtime = registry.runtime(name)
+    assert runtime.extra == name and name in EXTRAS
+    assert runtime.modules and runtime.distributions and runtime.devices
 
 
 @pytest.mark.parametrize("name", registry.QUANTIZERS)
@@ -63,7 +65,8 @@ def test_a_quantizer_goes_with_some_task(name):
     ],
 )
 def test_the_runtime_follows_from_quantizer_and_task(quantizer, task, runtime):
-    assert registry.runtime_of(registry.quantizer(quantizer), registry.task(task)) == runtime
+    found = registry.runtime_of(registry.quantizer(quantizer), registry.task(task))
+    assert (found and found.name) == runtime
 
 
 @pytest.mark.parametrize("name", registry.TASKS)
@@ -82,12 +85,13 @@ def test_an_unknown_name_says_what_is_allowed(kind):
     assert all(repr(name) in str(caught.value) for name in table)
 
 
-def test_naming_tasks_and_quantizers_loads_no_engine():
+def test_naming_tasks_quantizers_and_runtimes_loads_no_engine():
     code = """
 import sys
 from quantbento.core import registry
 for name in registry.TASKS: registry.task(name)
 for name in registry.QUANTIZERS: registry.quantizer(name)
+for name in registry.RUNTIMES: registry.runtime(name)
 print([m for m in ("torch", "transformers", "onnx", "onnxruntime", "bentoml") if m in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.inputs.onnx_export import fp32_onnx
 from quantbento.runtimes.onnx import OnnxRuntime
 from quantbento.tasks.metrics import sqnr_db
 from tests.jobs import job_of, numbers, onnx_file, text_job
@@ -31,7 +30,7 @@ def run(path, batch):
 def encoder(tiny_encoder, tmp_path_factory):
     """Exported with three texts of three tokens: equal sizes must not be taken for the same dimension."""
     job = text_job(tiny_encoder, "feature-extraction", ["good", "bad", "fine"], tmp_path_factory.mktemp("job"))
-    return job, fp32_onnx(job)
+    return job, job.onnx()
 
 
 @pytest.mark.parametrize(("batch", "length"), [(1, 3), (1, 29), (2, 3), (3, 8), (9, 32)])
@@ -48,7 +47,7 @@ def test_batch_and_length_are_dynamic(encoder, batch, length):
 def test_a_workspace_is_exported_to_once(encoder):
     job, path = encoder
     before = path.stat().st_mtime_ns
-    assert fp32_onnx(job) == path
+    assert job.onnx() == path
     assert path.stat().st_mtime_ns == before
 
 
@@ -57,7 +56,7 @@ def test_inputs_and_outputs_keep_their_names(tmp_path):
     module = Named()
     job = job_of(module, [{"right": numbers(3), "left": numbers(4)}], tmp_path)
     batch = {"left": numbers(5, 4), "right": numbers(5, 3)}
-    found = run(fp32_onnx(job), batch)
+    found = run(job.onnx(), batch)
     assert list(found) == ["sum", "difference"]
     with torch.no_grad():
         expected = module(**{n: torch.from_numpy(v) for n, v in batch.items()})
@@ -67,7 +66,7 @@ def test_inputs_and_outputs_keep_their_names(tmp_path):
 
 def test_a_user_s_own_file_is_taken_as_it_is(tmp_path):
     path = onnx_file(tmp_path / "own.onnx", [("Relu", ["x"], ["y"])], {"x": ["batch", 3]}, {"y": ["batch", 3]}, {})
-    assert fp32_onnx(job_of(path, [numbers(3)], tmp_path)) == path
+    assert job_of(path, [numbers(3)], tmp_path).onnx() == path
 
 
 def test_what_cannot_be_exported_is_told_in_a_line(tmp_path):
@@ -76,5 +75,5 @@ def test_what_cannot_be_exported_is_told_in_a_line(tmp_path):
             return x * 2 if x.sum() > 0 else x
 
     with pytest.raises(QuantbentoError, match=r"^the model could not be exported to ONNX: \w+: [^\n]+$"):
-        fp32_onnx(job_of(Branching(), [numbers(3)], tmp_path))
+        job_of(Branching(), [numbers(3)], tmp_path).onnx()
     assert not list(tmp_path.rglob("*.onnx"))

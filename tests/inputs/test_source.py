@@ -13,11 +13,16 @@ import pytest
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
-from quantbento.inputs.source import identify, load_source
+from quantbento.inputs.source import NamedModel
 from quantbento.recipe import ModelSpec
 from quantbento.tasks.text_generation import read_tokenizer
-from tests.jobs import numbers, onnx_file
+from tests.jobs import load_source, numbers, onnx_file
 from tests.trained_llama import Made, loaded
+
+
+def identify(spec: ModelSpec) -> dict:
+    return NamedModel(spec).identity()
+
 
 TASK = "feature-extraction"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.judging.benchmark import Timing, measure, peak_memory_bytes, speedup
 from quantbento.recipe import Benchmark
@@ -25,7 +26,8 @@ def write_artifact(folder, width, runtime="onnx", custom_objects=None):
     folder.mkdir()
     shapes = [{name: ["batch", width]} for name in ("x", "y")]
     path = onnx_file(folder / MODEL, [("MatMul", ["x", "w"], ["y"])], *shapes, {"w": numbers(width, width)})
-    artifact.write(folder, job_of(path, [numbers(width)], folder).task, runtime, {}, custom_objects or {})
+    task = job_of(path, [numbers(width)], folder).task
+    artifact.write(folder, task, registry.runtime(runtime), {}, custom_objects or {})
     return folder
 
 

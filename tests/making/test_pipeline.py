@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from quantbento import store
+from quantbento.inputs.source import NamedModel
 from quantbento.making import pipeline
 from tests.conftest import labelled_texts, model_store
 from tests.jobs import numbers, onnx_file, run_elsewhere
@@ -177,7 +178,7 @@ def test_a_second_run_reuses_what_is_stored(stored, classifier_recipe, monkeypat
         raise AssertionError("the model was loaded")
 
     project, recipe = classifier_recipe
-    monkeypatch.setattr(pipeline, "load_source", fail)
+    monkeypatch.setattr(NamedModel, "load", fail)
     start = time.perf_counter()
     again = pipeline.save(recipe, variants=["onnx-int8", "torch-int8"], output=project / "again")
     assert time.perf_counter() - start < 5
@@ -193,6 +194,7 @@ def test_a_second_run_reuses_what_is_stored(stored, classifier_recipe, monkeypat
         pipeline.save(recipe, variants=["torch-int8"], output=project / "again", force=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["torch-int8", "onnx-int8"])
 def test_a_stored_model_answers_where_the_project_is_not(stored, variant, tmp_path):
     texts, labels = labelled_texts(6, seed=8)

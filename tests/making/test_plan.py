@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("bento_home")
 
 class NeedsMore(TorchDynamic):
     name = "needs-more"
-    requires: ClassVar = ("json", "no_such_engine")
+    modules: ClassVar = ("json", "no_such_engine")
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_an_unknown_variant_is_refused_with_the_nearest(recipe):
 
 
 def test_everything_that_is_missing_is_listed_before_any_work(recipe, monkeypatch):
-    monkeypatch.setitem(registry.QUANTIZERS, "needs-more", f"{__name__}.NeedsMore")
+    monkeypatch.setitem(registry.QUANTIZERS, "needs-more", f"{__name__}:NeedsMore")
     recipe["variants"].append({"name": "more", "quantizer": "needs-more"})
     recipe["model"] = {"package": "no-such-distribution"}
     recipe["evaluation"] = {"factory": "no_such_module:held_out"}

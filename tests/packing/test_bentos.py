@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
+from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
-from quantbento.packing.bentos import find
+from quantbento.packing.bentos import find, runtime_of
+from quantbento.store.bento_description import BentoDescription
+from tests.built_bento import save_stand_in
 from tests.conftest import model_store
 from tests.stored_bento import write_bento
 
@@ -64,3 +69,22 @@ def test_a_damaged_one_is_no_traceback(store):
         find("my-encoder")
     with pytest.raises(QuantbentoError, match="no Bento 'other'"):
         find("other")
+
+
+@pytest.mark.parametrize(
+    ("label", "model", "runtime"),
+    [
+        ("transformers", "mine", "transformers"),
+        (None, "mine", "vllm"),
+        ("of-nobodys", "mine", "vllm"),
+        (None, "gone:0a1b", None),
+        (None, None, None),
+    ],
+    ids=["label", "model", "label-of-no-runtime", "model-elsewhere", "no-model"],
+)
+def test_the_runtime_is_the_labels_or_the_models(store, tmp_path, label, model, runtime):
+    stored = save_stand_in("mine", "text-generation", "vllm", tmp_path / "artifact")
+    write_bento(store, "my-llm:v1", model=stored.tag if model == "mine" else str(model), runtime=label)
+    bento = BentoDescription.read(store / "my-llm" / "v1")
+    found = runtime_of(bento if model else dataclasses.replace(bento, models=()))
+    assert found is (registry.runtime(runtime) if runtime else None)

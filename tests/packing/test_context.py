@@ -17,7 +17,7 @@ from quantbento.packing import context
 from quantbento.packing.contents import Contents
 from tests.built_bento import WEIGHTS
 
-pytestmark = pytest.mark.usefixtures("no_settings")
+pytestmark = [pytest.mark.usefixtures("no_settings"), pytest.mark.slow]
 
 
 @pytest.fixture
@@ -70,15 +70,17 @@ def test_another_base_image_is_taken_instead(for_a_gpu):
     assert context.base_image_of(for_a_gpu).startswith("nvidia/cuda:")
 
 
-@pytest.mark.parametrize(("runtime", "seconds"), [("vllm", 600), ("transformers", 300), ("torch", 120), (None, 120)])
+@pytest.mark.parametrize(
+    ("runtime", "seconds"), [("vllm", 600), ("transformers", 300), ("torch", 120), ("of-nobodys", 120), (None, 120)]
+)
 def test_a_container_has_as_long_to_start_as_its_runtime_takes(encoder, runtime, seconds):
-    description = encoder.description | {"labels": {"runtime": runtime} if runtime else {}}
-    assert f"--start-period={seconds}s" in stages(dataclasses.replace(encoder, description=description))[-1]
+    bento = dataclasses.replace(encoder.bento, labels={"runtime": runtime} if runtime else {})
+    assert f"--start-period={seconds}s" in stages(dataclasses.replace(encoder, bento=bento))[-1]
 
 
 def test_variables_of_the_build_file_hold_while_packages_are_installed_and_afterwards(encoder):
-    envs = [{"name": "UV_TORCH_BACKEND", "value": "cpu"}, {"name": "GREETING", "value": "it's $HOME"}]
-    contents = dataclasses.replace(encoder, description=encoder.description | {"envs": envs})
+    variables = {"UV_TORCH_BACKEND": "cpu", "GREETING": "it's $HOME"}
+    contents = dataclasses.replace(encoder, bento=dataclasses.replace(encoder.bento, environment=variables))
     base, packages, final = stages(contents)
     assert "ENV" not in base
     for stage in (packages, final):

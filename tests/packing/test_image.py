@@ -65,6 +65,7 @@ def test_its_script_is_one_that_a_plain_shell_runs(docker):
     assert (done.returncode, done.stdout.split()) == (0, ["200", *["200"] * 3, str(docker.path.with_name("make"))])
 
 
+@pytest.mark.slow
 def test_containerize_builds_what_write_wrote(encoder, docker):
     image = containerize(encoder.tag, base_image="my-base")
     build = next(call for call in docker.calls if call[0] == "build")
@@ -74,6 +75,7 @@ def test_containerize_builds_what_write_wrote(encoder, docker):
     assert (image.name, image.base_image) == (encoder.tag, "my-base")
 
 
+@pytest.mark.slow
 def test_the_build_sees_the_whole_context_and_the_base_image(encoder, docker, tmp_path):
     seen = tmp_path / "seen"
     copy = f'case "$1" in build) for last; do :; done; /bin/cp -r "$last" "{seen}";; esac\n{MEASURED}'
@@ -84,6 +86,7 @@ def test_the_build_sees_the_whole_context_and_the_base_image(encoder, docker, tm
     assert (seen / "bento" / "sbom.cdx.json").is_file()
 
 
+@pytest.mark.slow
 def test_settings_become_build_arguments(encoder, docker, monkeypatch):
     monkeypatch.setenv("UV_DEFAULT_INDEX", "https://example.org/simple")
     containerize(encoder.tag, "shop/encoder:1", "my-base")
@@ -91,11 +94,13 @@ def test_settings_become_build_arguments(encoder, docker, monkeypatch):
     assert build[1:5] == ["--build-arg", "UV_DEFAULT_INDEX=https://example.org/simple", "--tag", "shop/encoder:1"]
 
 
+@pytest.mark.slow
 def test_without_a_base_image_the_build_files_is_measured(encoder, docker):
     FakeBuilder(docker.path, MEASURED.replace("my-base", "python:3.11-slim"))
     assert containerize(encoder.tag).base_image == "python:3.11-slim"
 
 
+@pytest.mark.slow
 def test_a_failed_build_leaves_no_folder(encoder, docker, tmp_path, monkeypatch):
     import tempfile
 
@@ -107,6 +112,7 @@ def test_a_failed_build_leaves_no_folder(encoder, docker, tmp_path, monkeypatch)
     assert not list((tmp_path / "temporary").iterdir())
 
 
+@pytest.mark.slow
 def test_a_bento_without_its_sbom_gets_one(encoder, docker, tmp_path):
     """One that was pulled, or built by `bentoml build`."""
     (encoder.path / "sbom.cdx.json").unlink()
@@ -115,6 +121,7 @@ def test_a_bento_without_its_sbom_gets_one(encoder, docker, tmp_path):
     assert (tmp_path / "new" / "folder" / "bento" / "sbom.cdx.json").is_file()
 
 
+@pytest.mark.slow
 def test_an_empty_folder_is_written_to_and_the_arguments_are_given(encoder, docker, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("PIP_INDEX_URL", "https://example.org/simple")
@@ -122,6 +129,7 @@ def test_an_empty_folder_is_written_to_and_the_arguments_are_given(encoder, dock
     assert "FROM my-base AS base" in (tmp_path / "empty" / "Containerfile").read_text()
 
 
+@pytest.mark.slow
 def test_a_folder_with_something_in_it_is_refused_and_left_alone(encoder, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").touch()
@@ -130,12 +138,14 @@ def test_a_folder_with_something_in_it_is_refused_and_left_alone(encoder, tmp_pa
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine"]
 
 
+@pytest.mark.slow
 def test_a_file_is_no_folder(encoder, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(QuantbentoError, match=r"file is no folder; name a new one with --context$"):
         write_context(encoder.tag, tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_an_unknown_bento_makes_no_folder(encoder, tmp_path):
     with pytest.raises(QuantbentoError, match="no Bento 'minilmm' in the store; did you mean 'minilm'"):
         write_context("minilmm", tmp_path / "new")

@@ -126,11 +126,19 @@ def test_keda_asks_for_the_requests_of_this_bento(store):
     assert "HorizontalPodAutoscaler" not in manifests.kinds
 
 
-def test_keda_asks_for_the_texts_of_vllm_too(store):
-    manifests = rendered(write_bento(store, "my-llm:v1", GPU, service="TextGeneration", model="llama:0a1b"), keda=True)
+@pytest.mark.parametrize("service", ["TextGeneration", "TextGenerationTransformers"])
+def test_keda_asks_for_the_texts_of_vllm_too(store, service):
+    llm = write_bento(store, "my-llm:v1", GPU, service=service, model="llama:0a1b", runtime="vllm")
+    manifests = rendered(llm, keda=True)
     requests, texts = manifests["ScaledObject"]["spec"]["triggers"]
     assert requests["metadata"]["query"] == QUERY.format(name="my-llm")
     assert texts["metadata"]["query"] == VLLM_QUERY.format(model="llama")
+
+
+def test_keda_asks_vllm_of_nothing_where_another_runtime_serves(store):
+    llm = write_bento(store, "my-llm:v1", GPU, service="TextGeneration", model="llama:0a1b", runtime="transformers")
+    (trigger,) = rendered(llm, keda=True)["ScaledObject"]["spec"]["triggers"]
+    assert trigger["metadata"]["query"] == QUERY.format(name="my-llm")
 
 
 def test_the_queries_are_the_templates_but_for_the_names():

@@ -25,8 +25,8 @@ def needs(store, tag: str = "my-encoder:v1", **description) -> Needs:
 
 def test_the_hints_and_the_timeout_of_the_entry_service(store):
     hints = {"cpu": "4", "memory": "24Gi", "gpu": 2, "gpu_type": "nvidia-l4"}
-    assert needs(store, "my-llm:v7", resources=hints, timeout=600, service="TextGeneration") == Needs(
-        "my-llm", "v7", "TextGeneration", "my-model", "4", "24Gi", 2, "nvidia-l4", 600
+    assert needs(store, "my-llm:v7", resources=hints, timeout=600, runtime="vllm") == Needs(
+        "my-llm", "v7", "my-model", "vllm", "4", "24Gi", 2, "nvidia-l4", 600
     )
 
 

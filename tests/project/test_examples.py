@@ -3,6 +3,9 @@ business, so the measuring here is short and no gate on speed is held."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from quantbento import store
@@ -63,6 +66,13 @@ def test_a_stored_digit_classifier_takes_raw_images(reports):
     answers = store.load(tag)(list(data.images[:50]))
     right = sum(int(scores.argmax()) == digit for scores, digit in zip(answers, data.target[:50], strict=True))
     assert right >= 47
+
+
+@pytest.mark.parametrize("module", ["examples.container", "benchmarks.embedding_service", "benchmarks.llm_service"])
+def test_a_script_runs_as_a_module_from_the_projects_root(module):
+    done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"python -m {module}" in done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from quantbento.core.errors import RecipeError
-from quantbento.recipe.document import Document, describe_errors, dotted
+from quantbento.recipe.document import Document, Problem, describe_errors, dotted
 
 TEXT = """\
 # a comment
@@ -53,22 +53,22 @@ def document(tmp_path):
     ids=["key", "nested", "flow-style", "missing-in-item", "missing-item", "missing-at-top"],
 )
 def test_a_problem_carries_the_line_of_its_value_or_of_what_is_around_it(document, loc, line):
-    assert document.lines([(loc, "is wrong")]) == [f"line {line}: {dotted(loc)}: is wrong"]
+    assert document.lines([Problem(loc, "is wrong")]) == [f"line {line}: {dotted(loc)}: is wrong"]
 
 
 def test_problems_are_in_the_order_of_the_file(document):
-    lines = document.lines([(("variants", 1), "late"), (("name",), "early")])
+    lines = document.lines([Problem(("variants", 1), "late"), Problem(("name",), "early")])
     assert [line.rpartition(": ")[2] for line in lines] == ["early", "late"]
 
 
 def test_a_mapping_has_places_but_no_lines():
-    assert Document.of({"name": "x"}).lines([(("variants", 0), "is wrong")]) == ["variants[0]: is wrong"]
+    assert Document.of({"name": "x"}).lines([Problem(("variants", 0), "is wrong")]) == ["variants[0]: is wrong"]
 
 
 def test_a_repeated_key_is_a_problem_with_its_line_at_any_depth(tmp_path):
     path = tmp_path / "twice.yaml"
     path.write_text("name: x\nvariants:\n  - name: a\n    name: b\nname: y\n")
-    assert Document.of(path).lines([(("variants", 0, "name"), "is wrong")]) == [
+    assert Document.of(path).lines([Problem(("variants", 0, "name"), "is wrong")]) == [
         "line 4: variants[0].name: is wrong",  # the one that counts
         "line 4: the key 'name' is there twice",
         "line 5: the key 'name' is there twice",
@@ -120,4 +120,4 @@ def test_a_missing_file_names_its_neighbour(tmp_path):
 def test_pydantic_errors_become_messages_to_act_on(data, message):
     with pytest.raises(ValidationError) as caught:
         Top.model_validate(data)
-    assert [f"{dotted(loc)}: {text}" for loc, text in describe_errors(caught.value, Top)] == [message]
+    assert [f"{dotted(loc)}: {text}" for loc, text, _ in describe_errors(caught.value, Top)] == [message]

@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
+from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes import artifact
-from quantbento.runtimes.onnx import MODEL
+from quantbento.runtimes.onnx import MODEL, OnnxRuntime
 from tests.jobs import job_of, numbers, onnx_file
 
 
@@ -22,7 +23,8 @@ def folder(tmp_path):
     folder = tmp_path / "artifact"
     folder.mkdir()
     path = onnx_file(folder / MODEL, [("Add", ["x", "x"], ["y"])], {"x": ["batch", 3]}, {"y": ["batch", 3]}, {})
-    artifact.write(folder, job_of(path, [numbers(3)], tmp_path).task, "onnx", {}, {"preprocess": halve, "names": ["a"]})
+    task = job_of(path, [numbers(3)], tmp_path).task
+    artifact.write(folder, task, OnnxRuntime, {}, {"preprocess": halve, "names": ["a"]})
     return folder
 
 
@@ -55,7 +57,7 @@ def test_the_task_loads_without_the_model(folder):
 def test_no_custom_objects_no_pickle(folder, tmp_path):
     (folder / artifact.CUSTOM_OBJECTS).unlink()
     task = artifact.load_task(folder)
-    artifact.write(folder, task, "onnx", {}, {})
+    artifact.write(folder, task, OnnxRuntime, {}, {})
     assert {p.name for p in folder.iterdir()} == {MODEL, artifact.DESCRIPTION}
     assert artifact.load(folder).custom_objects == {}
 
@@ -79,3 +81,12 @@ def test_size_counts_files_in_subfolders(tmp_path):
     (tmp_path / "a").write_bytes(b"12345")
     (tmp_path / "inner" / "b").write_bytes(b"123")
     assert artifact.size_bytes(tmp_path) == 8
+
+
+def test_engine_settings_are_vllms_alone(folder, tmp_path):
+    task = artifact.load_task(folder)
+    for name, config in {"vllm": {"engine": {"max_model_len": 64}}, "transformers": {}}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        artifact.write(folder, task, registry.runtime(name), {}, {}, {"max_model_len": 64})
+        assert artifact.describe(folder)["runtime_config"] == config

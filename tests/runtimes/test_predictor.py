@@ -5,10 +5,9 @@ import threading
 import numpy as np
 import pytest
 
-from quantbento.core.cores import default_threads
 from quantbento.core.errors import InvalidInput
+from quantbento.core.machine import default_threads
 from quantbento.inputs.samples import SampleSet
-from quantbento.inputs.source import load_source
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes.base import ArrayRuntime
 from quantbento.runtimes.predictor import Predictor
@@ -16,6 +15,7 @@ from quantbento.runtimes.torch import TorchRuntime
 from quantbento.tasks.base import ArrayTask
 from quantbento.tasks.text_classification import TextClassification, TextClassificationOptions
 from tests.conftest import labelled_texts
+from tests.jobs import load_source
 
 
 class Sums(ArrayTask):
@@ -23,7 +23,7 @@ class Sums(ArrayTask):
 
     name, metrics, primary, chunk_items, concurrent = "sums", {}, (), 3, True
     input_names, output_names = ["values"], ["row"]
-    create = load = save = compare = example = item_schema = None
+    create = load = save = compare = examples = item_schema = answer_schema = None
 
     def check(self, item):
         if not isinstance(item, list):

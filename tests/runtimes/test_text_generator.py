@@ -7,7 +7,7 @@ import pytest
 
 from quantbento.core.errors import InvalidInput
 from quantbento.runtimes.language_model import Generated, LanguageModel, Sampling
-from quantbento.runtimes.text_generator import LISTED, Generator
+from quantbento.runtimes.text_generator import LISTED, TextGenerator
 from quantbento.tasks.text_generation import TextGeneration
 from tests.tiny_llama import tokenizer_of
 
@@ -16,7 +16,7 @@ class Counting(LanguageModel):
     """Continues each prompt by the number of its tokens, and keeps what it was asked."""
 
     name = "counting"
-    load = None
+    load, max_model_len = None, 99
 
     def __init__(self):
         self.prompts, self.sampling, self.closed = None, None, False
@@ -43,7 +43,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def generator(folder):
     options = {"window": 4, "windows": 2, "prompt_tokens": 5, "new_tokens": 7, "chat_template": False}
-    return Generator(TextGeneration(folder, TextGeneration.Options(**options)), Counting(), {})
+    return TextGenerator(TextGeneration(folder, TextGeneration.Options(**options)), Counting(), {})
 
 
 def ids(generator, text):

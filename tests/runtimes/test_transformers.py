@@ -394,6 +394,7 @@ def test_a_bitsandbytes_checkpoint_reloads_as_it_is(checkpoint, model, prompts, 
     assert reloaded.generate(prompts, Sampling()) == model.generate(prompts, Sampling())
 
 
+@pytest.mark.slow
 def test_a_pickled_int8_model_generates_elsewhere(checkpoint, model, prompts, tmp_path):
     artifact, elsewhere = tmp_path / "artifact", tmp_path / "elsewhere"
     elsewhere.mkdir()

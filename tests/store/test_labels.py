@@ -13,8 +13,9 @@ import yaml
 from quantbento import store
 from quantbento.core.errors import QuantbentoError, StoreError
 from quantbento.judging.rows import ReferenceRow, VariantRow
-from quantbento.making import pipeline
-from quantbento.recipe import load_recipe
+from quantbento.making.resolve import resolve
+from quantbento.making.variant import Maker
+from quantbento.recipe import read_recipe
 from quantbento.store import labels, manifest
 from tests.store.test_models import tree, write_artifact
 
@@ -96,16 +97,15 @@ def test_labels_of_the_save_are_those_that_the_pipeline_writes(monkeypatch):
         "labels": {"team": "search"},
         "variants": [{"name": "int8", "quantizer": "onnx-dynamic"}],
     }
-    recipe = load_recipe(recipe)
+    resolved, _ = resolve(read_recipe(recipe))
     row = VariantRow("int8", "onnx-dynamic", "int8-dynamic", {}, "onnx")
     baseline = ReferenceRow("torch-fp32", "torch", 1, 1.0, {}, {}, 1.0, {}, None)
-    run = SimpleNamespace(
-        recipe=recipe,
-        plan=SimpleNamespace(fingerprints={"int8": ""}, source={}),
+    maker = SimpleNamespace(
+        plan=SimpleNamespace(recipe=resolved.recipe, fingerprints={"int8": ""}, source={}),
         report=SimpleNamespace(environment={}),
+        references=SimpleNamespace(table=lambda: [baseline]),
     )
-    contenders = SimpleNamespace(table=lambda: [baseline])
-    pipeline._Run._store(run, row, recipe.variants[0], contenders, Path())
+    Maker._store(maker, row, resolved.variants[0], Path())
     assert set(written) == {*labels.OWN, "team"}
 
 

@@ -18,6 +18,7 @@ from quantbento import store
 from quantbento.core import machine
 from quantbento.core.errors import StoreError
 from quantbento.runtimes import artifact
+from quantbento.runtimes.onnx import OnnxRuntime
 from quantbento.store import manifest
 
 LABELS = {"recipe": "demo", "scheme": "int8-dynamic"}
@@ -32,7 +33,7 @@ def write_artifact(folder: Path, scale: float = 1.0, custom_objects: dict[str, A
     weights = np.eye(3, dtype=np.float32) * np.float32(scale)
     nodes = [("MatMul", ["x", "w"], ["y"])]
     onnx_file(folder / "model.onnx", nodes, {"x": ["batch", 3]}, {"y": ["batch", 3]}, {"w": weights})
-    artifact.write(folder, TensorTask({"x": [3]}, ["y"], None), "onnx", {}, custom_objects or {})
+    artifact.write(folder, TensorTask({"x": [3]}, ["y"], None), OnnxRuntime, {}, custom_objects or {})
     return folder
 
 

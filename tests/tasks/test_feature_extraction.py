@@ -10,12 +10,13 @@ import pytest
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.samples import SampleSet
-from quantbento.inputs.source import SourceModel, load_source
+from quantbento.inputs.source import SourceModel
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes.predictor import Predictor
 from quantbento.runtimes.torch import TorchRuntime
 from quantbento.tasks.feature_extraction import FeatureExtraction, FeatureExtractionOptions
 from tests.conftest import labelled_texts
+from tests.jobs import load_source
 
 TEXTS = [*labelled_texts(20, seed=3)[0], "good", "the film was very good and the plot was dull " * 6]
 POOLING = "1_Pooling/config.json"

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from quantbento.core.errors import InvalidInput, QuantbentoError
-from quantbento.inputs.source import SourceModel, load_source
+from quantbento.inputs.source import SourceModel
 from quantbento.recipe import ModelSpec
 from quantbento.tasks.text import TextInputs, TextOptions, TextTask, read_json
+from tests.jobs import load_source
 
 TEXTS = ["the film was good", "a very dull plot and a poor song", "unheard words"]
 

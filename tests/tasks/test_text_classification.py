@@ -8,12 +8,13 @@ import pytest
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.samples import SampleSet
-from quantbento.inputs.source import SourceModel, load_source
+from quantbento.inputs.source import SourceModel
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes.predictor import Predictor
 from quantbento.runtimes.torch import TorchRuntime
 from quantbento.tasks.text_classification import TextClassification, TextClassificationOptions
 from tests.conftest import labelled_texts
+from tests.jobs import load_source
 
 TEXTS = labelled_texts(30, seed=4)[0]
 

@@ -147,12 +147,6 @@ def test_what_is_saved_is_the_same_task_again(folder, tmp_path):
     assert again.tokenizer.chat_template == task.tokenizer.chat_template
 
 
-def test_engine_settings_are_vllms_alone(folder):
-    task = task_in(folder, engine={"max_model_len": 64})
-    assert task.runtime_config("vllm") == {"engine": {"max_model_len": 64}}
-    assert task.runtime_config("transformers") == {}
-
-
 def test_a_model_without_a_folder_is_refused():
     with pytest.raises(QuantbentoError, match="needs a model in hub format with its tokenizer"):
         TextGeneration.create(SourceModel(), TextGeneration.Options(), SampleSet([]))

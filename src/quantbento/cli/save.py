@@ -16,7 +16,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a YAML file, for example configs/minilm.yaml")
     parser.add_argument("--variant", action="append", metavar="NAME", help="make this one only (repeatable)")
     parser.add_argument("--output", default="reports", metavar="DIR", help="of report.json (default: reports)")
-    parser.add_argument("--dry-run", action="store_true", help="check the recipe, print the plan, load nothing")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check the recipe, print the plan and what was not checked; load no model",
+    )
     parser.add_argument("--force", action="store_true", help="make also what is stored already")
     parser.add_argument("--keep-failed", action="store_true", help="store failing variants too, labelled so")
     parser.set_defaults(run=_save)
@@ -24,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _save(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
-        from quantbento.judging.report.console import print_plan
+        from quantbento.cli.output.plan import print_plan
         from quantbento.making.plan import check
 
         print_plan(*check(arguments.recipe, arguments.variant))

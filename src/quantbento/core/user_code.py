@@ -1,4 +1,4 @@
-"""`module:function` in a recipe: a Python function of the user's, or of an installed package."""
+"""`module:function` in a recipe: Python code of the user's, or of an installed package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,36 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
 from quantbento.core.errors import QuantbentoError, did_you_mean
+
+PATTERN = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+
+
+class UserCode(str):
+    """`module:name`, as the type of a field: a field of a recipe, of a task's options, of a quantizer's options.
+
+    What is named by such a field is found by `named_in`, so that its source becomes part of a variant's fingerprint.
+    """
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(cls, core_schema.str_schema(pattern=PATTERN))
+
+
+def named_in(value: Any) -> list[UserCode]:
+    """Every `UserCode` in a value, however deep: a pydantic model, a mapping, a list."""
+    if isinstance(value, UserCode):
+        return [value]
+    if hasattr(type(value), "model_fields"):
+        value = {name: getattr(value, name) for name in type(value).model_fields}
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [found for member in value for found in named_in(member)]
+    return []
 
 
 def resolve(reference: str) -> Any:

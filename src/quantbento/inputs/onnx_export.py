@@ -8,38 +8,35 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quantbento.core.errors import QuantbentoError, summary
-from quantbento.quantizers.base import Job
-from quantbento.runtimes.onnx import MODEL
+from quantbento.inputs.onnx_traces import strip_file
+
+if TYPE_CHECKING:
+    import torch
+
+    from quantbento.tasks.base import ArrayTask
 
 OPSET = 20
 LARGEST_IN_ONE_FILE = 1_900_000_000  # protobuf cannot hold 2 GiB; beyond, weights lie in a file beside
 
 
-def fp32_onnx(job: Job) -> Path:
-    """The job's model as ONNX: exported once a workspace, or the user's own file."""
-    if job.source.onnx:
-        return job.source.onnx
-    path = job.workspace / "onnx-fp32" / MODEL
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _export(job, path)
-    return path
+def export(source: torch.nn.Module, task: ArrayTask, path: Path) -> None:
+    """Writes a module as ONNX, with the task's dynamic axes.
 
-
-def _export(job: Job, path: Path) -> None:
-    """Example batches hold different lengths and more than one item: a size of 1 would be exported as constant."""
+    Raises:
+        QuantbentoError: it cannot be exported; there is no file then.
+    """
     import torch
 
-    names, outputs = job.task.input_names, job.task.output_names
-    batch = job.task.collate([job.task.encode(item) for item in (job.examples * 2)[:3]])
+    names, outputs = task.input_names, task.output_names
+    # More than one item, of several lengths: a size of 1 would be exported as constant.
+    batch = task.collate([task.encode(item) for item in (task.examples() * 3)[:3]])
     example = tuple(torch.from_numpy(batch[name]) for name in names)
-    text_like = [name for name in names if batch[name].dtype.kind == "i" and batch[name].ndim == 2]
-    dynamic = torch.export.Dim.DYNAMIC
-    shapes = tuple({0: dynamic, 1: dynamic} if name in text_like else {0: dynamic} for name in names)
-    module = _positional(job.source.module, names, outputs)
+    dynamic, axes = torch.export.Dim.DYNAMIC, task.dynamic_axes()
+    shapes = tuple(dict.fromkeys(axes[name], dynamic) for name in names)
+    module = _positional(source, names, outputs)
     try:
         with quiet():
             program = torch.onnx.export(
@@ -55,7 +52,9 @@ def _export(job: Job, path: Path) -> None:
             assert program is not None
             size = sum(p.numel() * p.element_size() for p in module.parameters())
             program.save(str(path), external_data=size > LARGEST_IN_ONE_FILE)
+            strip_file(path)
     except Exception as error:
+        path.unlink(missing_ok=True)
         raise QuantbentoError(f"the model could not be exported to ONNX: {summary(error)}") from error
 
 

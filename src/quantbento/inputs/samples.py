@@ -127,7 +127,7 @@ def _from_arrays(path: Path, label: str) -> SampleSet:
         with np.load(path, allow_pickle=False) as arrays:
             by_name = dict(arrays)
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:  # TypeError: a renamed .npy
-        raise QuantbentoError(f"{path} cannot be read as .npz: {error}") from None
+        raise QuantbentoError(f"{path} cannot be read as .npz: {summary(error)}") from None
     labels = by_name.pop(label, None)
     return _from_columns(by_name, None if labels is None else labels.tolist(), str(path))
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.recipe import Benchmark
-from quantbento.runtimes.artifact import Loaded
+from quantbento.runtimes.loaded import LoadedModel
 
 FEWEST_ROUNDS = 5  # whatever they take, unless a recipe asks for fewer
 UNSTEADY = 1.5  # slowest tenth of a contender's calls over its fastest; an idle machine stays below 1.3
@@ -49,7 +49,7 @@ class Timing:
 
 
 def measure(
-    contenders: dict[str, Loaded],
+    contenders: dict[str, LoadedModel],
     inputs: Sequence[Any],
     settings: Benchmark,
     on_round: Callable[[int, int], None] = lambda done, total: None,
@@ -94,7 +94,7 @@ def unsteady(timings: dict[str, Timing]) -> str | None:
     return f"the machine was busy: calls of {worst} varied by {spread[worst]:.1f}x. Measure again on an idle one"
 
 
-def peak_memory_bytes(predictor: Loaded, artifact: Path, inputs: Sequence[Any], threads: int) -> int:
+def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[Any], threads: int) -> int:
     """Peak resident memory of the predictor's engine where it has a process of its own; otherwise of a fresh process
     that loads its artifact and answers `inputs`.
 
@@ -120,7 +120,7 @@ def peak_memory_bytes(predictor: Loaded, artifact: Path, inputs: Sequence[Any], 
     return int(json.loads(child.stdout.splitlines()[-1])["peak_memory_bytes"])
 
 
-def _seconds(predictor: Loaded, inputs: Sequence[Any]) -> float:
+def _seconds(predictor: LoadedModel, inputs: Sequence[Any]) -> float:
     start = time.perf_counter()
     predictor.work(inputs)
     return time.perf_counter() - start

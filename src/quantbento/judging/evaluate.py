@@ -6,11 +6,11 @@ import math
 
 from quantbento.core.errors import QuantbentoError, summary
 from quantbento.inputs.samples import SampleSet
-from quantbento.runtimes.artifact import Loaded
+from quantbento.runtimes.loaded import LoadedModel
 from quantbento.tasks.base import Arrays, Task
 
 
-def checked_rows(predictor: Loaded, samples: SampleSet, who: str) -> Arrays:
+def checked_rows(predictor: LoadedModel, samples: SampleSet, who: str) -> Arrays:
     """The rows of all samples; `who` is what an error calls the predictor.
 
     Raises:
@@ -26,7 +26,7 @@ def checked_rows(predictor: Loaded, samples: SampleSet, who: str) -> Arrays:
     return rows
 
 
-def evaluate(variant: Loaded, rows: Arrays, samples: SampleSet) -> dict[str, float]:
+def evaluate(variant: LoadedModel, rows: Arrays, samples: SampleSet) -> dict[str, float]:
     """The task's metrics of a variant, given the baseline's rows.
 
     Raises:

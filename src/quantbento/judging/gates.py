@@ -1,35 +1,9 @@
-"""Whether a variant may be stored, and by how much it passes or fails."""
+"""Whether a variant may be stored, by its gates."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
-
 from quantbento.judging.evaluate import recovery
-from quantbento.recipe import Gates
-
-
-@dataclass(frozen=True)
-class GateResult:
-    """`value` is what `limit` is held against; None where the metric could not be measured, which fails."""
-
-    metric: str
-    rule: str
-    limit: float
-    value: float | None
-    passed: bool
-
-    def __str__(self) -> str:
-        verb = "passed" if self.passed else "failed"
-        if self.value is None:
-            return f"{self.rule} {self.metric} {verb}: it was not measured (are the samples labelled?)"
-        off = abs(self.value - self.limit)
-        more = "to spare" if self.passed else "short" if self.rule.startswith("min") else "too much"
-        subject = self.rule if self.rule.endswith(self.metric) else f"{self.rule} {self.metric}"
-        return f"{subject} {verb}: {self.value:.4g} against {self.limit:g} ({off:.4g} {more})"
-
-    def report(self) -> dict[str, Any]:
-        return asdict(self)
+from quantbento.recipe.gates import GateResult, Gates
 
 
 def judge(

@@ -1,50 +1,49 @@
-"""The full-precision models a variant is held against: the baseline, its bf16 form, and fp32 in other runtimes."""
+"""Full precision, in every form that a variant is held against: the baseline, bf16, and other runtimes."""
 
 from __future__ import annotations
 
-import copy
-import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
-from quantbento.core.files import link_checkpoint
-from quantbento.core.progress import Advance, Progress
-from quantbento.inputs.source import external_data
+from quantbento.core.progress import Advance
+from quantbento.inputs.job import Job
+from quantbento.inputs.samples import SampleSet
 from quantbento.judging import benchmark
 from quantbento.judging.evaluate import checked_rows, compare
 from quantbento.judging.rows import ReferenceRow
-from quantbento.quantizers.base import Job
 from quantbento.recipe import Benchmark
 from quantbento.runtimes import artifact
-from quantbento.runtimes.artifact import Loaded
+from quantbento.runtimes.base import Runtime
+from quantbento.runtimes.loaded import LoadedModel
 from quantbento.tasks.base import Arrays
 from quantbento.tasks.metrics import sqnr_db
 
 # Exported and original differ by float rounding only: 90 dB and more for sound exports, below 20 for broken ones.
 SOUND_EXPORT_DB = 40.0
-BF16 = "torch-bf16"
-SHORT = {"bfloat16": "bf16", "float16": "fp16"}
+SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 @dataclass
-class Contender:
-    """One full-precision model. `predictor` is closed when `benchmark.paired` is false; `timing` stays."""
+class Reference:
+    """One full-precision model. `loaded` is closed when `benchmark.paired` is false; `timing` stays."""
 
     name: str
     folder: Path
-    predictor: Loaded
+    loaded: LoadedModel
     metrics: dict[str, float]
+    own_dtype: bool  # the source's: full precision, and not what bf16 makes of it
     timing: benchmark.Timing | None = None
     peak_memory_bytes: int | None = None
 
     @property
     def runtime(self) -> str:
-        return self.predictor.runtime.name
+        return self.loaded.runtime.name
 
     @property
     def size_bytes(self) -> int:
@@ -52,164 +51,160 @@ class Contender:
 
 
 @dataclass
-class Contenders:
-    """All of them, the baseline first, with the baseline's rows."""
+class References:
+    """All of them, the baseline first, with the baseline's rows.
 
-    all: list[Contender]
-    rows: Arrays
-    refused: dict[str, str]  # why there is no full-precision contender in a runtime, which its variants need
+    Attributes:
+        refused: why full precision does not work in a runtime, by name: what is made for it would not either.
+        missing: runtimes in which full precision does not exist.
+    """
+
     settings: Benchmark
+    all: list[Reference] = field(default_factory=list)
+    rows: Arrays = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
 
     @property
-    def baseline(self) -> Contender:
+    def baseline(self) -> Reference:
         return self.all[0]
 
-    def of_runtime(self, runtime: str) -> Contender:
-        """The full-precision contender of a runtime."""
-        return next((c for c in self.all if c.runtime == runtime), self.baseline)
+    def of_runtime(self, runtime: str) -> Reference | None:
+        """Full precision in a runtime; None where there is none."""
+        return next((r for r in self.all if r.runtime == runtime and r.own_dtype), None)
 
-    def measure(self, name: str, predictor: Loaded, inputs: list[Any], advance: Advance) -> dict[str, benchmark.Timing]:
+    def measure(
+        self, name: str, loaded: LoadedModel, inputs: list[Any], advance: Advance
+    ) -> dict[str, benchmark.Timing]:
         """The timings of a variant, by name, with those of the baseline and of full precision in its own runtime: in
         rounds together, or, where two models do not fit into memory, those measured before."""
-        others = {c.name: c for c in (self.baseline, self.of_runtime(predictor.runtime.name))}
-        beside = {n: c.predictor for n, c in others.items()} if self.settings.paired else {}
-        timings = benchmark.measure({**beside, name: predictor}, inputs, self.settings, advance)
-        return {n: c.timing for n, c in others.items() if c.timing} | timings
+        same = self.of_runtime(loaded.runtime.name)
+        others = {r.name: r for r in (self.baseline, *([same] if same else []))}
+        beside = {n: r.loaded for n, r in others.items()} if self.settings.paired else {}
+        timings = benchmark.measure({**beside, name: loaded}, inputs, self.settings, advance)
+        return {n: r.timing for n, r in others.items() if r.timing} | timings
 
     def table(self) -> list[ReferenceRow]:
         base = self.baseline
         return [
             ReferenceRow(
-                name=c.name,
-                runtime=c.runtime,
-                size_bytes=c.size_bytes,
-                size_ratio=c.size_bytes / base.size_bytes,
-                metrics=c.metrics,
-                **c.timing.report(),
-                speedup=asdict(benchmark.speedup(base.timing, c.timing)),
-                peak_memory_bytes=c.peak_memory_bytes,
+                name=r.name,
+                runtime=r.runtime,
+                size_bytes=r.size_bytes,
+                size_ratio=r.size_bytes / base.size_bytes,
+                metrics=r.metrics,
+                **r.timing.report(),
+                speedup=asdict(benchmark.speedup(base.timing, r.timing)),
+                peak_memory_bytes=r.peak_memory_bytes,
             )
-            for c in self.all
-            if c.timing and base.timing
+            for r in self.all
+            if r.timing and base.timing
         ]
 
     def close(self) -> None:
-        for contender in self.all:
-            contender.predictor.close()
+        for reference in self.all:
+            reference.loaded.close()
 
 
 def prepare(
-    job: Job,
-    runtimes: set[str],
-    custom_objects: dict[str, Any],
-    settings: Benchmark,
-    threads: int,
-    progress: Progress,
-) -> Contenders:
+    job: Job, samples: SampleSet, runtimes: Sequence[type[Runtime]], settings: Benchmark, threads: int
+) -> References:
     """Writes, reloads, checks and measures them all, in rounds with each other.
 
     The baseline has to work. Another one that does not is left out with a line: nobody asked for bf16, and variants
-    of a runtime the model cannot be exported to are refused one by one.
+    of a runtime that the model cannot be exported to are refused one by one.
+
+    Args:
+        runtimes: that variants are served by.
     """
-    done = Contenders([], {}, {}, settings)
-    inputs = job.samples.inputs
-
-    def measure(contenders: list[Contender]) -> None:
-        with progress.stage(f"measure {', '.join(c.name for c in contenders)}") as advance:
-            timings = benchmark.measure({c.name: c.predictor for c in contenders}, inputs, settings, advance)
-            for c in contenders:
-                c.timing = timings[c.name]
-                if settings.memory:
-                    few = inputs[: settings.items]
-                    c.peak_memory_bytes = benchmark.peak_memory_bytes(c.predictor, c.folder, few, threads)
-        if note := benchmark.unsteady(timings):
-            progress.say(note)
-
+    done = References(settings)
     try:
-        for name, runtime, write in _writers(job, runtimes):
-            folder = job.workspace / "contenders" / name
-            folder.mkdir(parents=True)
-            predictor = None
-            try:
-                with progress.stage(f"{name}: write, reload and evaluate"):
-                    artifact.write(folder, job.task, runtime, write(folder), custom_objects)
-                    predictor = artifact.load(folder, threads)
-                    own = checked_rows(predictor, job.samples, "the full-precision model")
-                    done.rows = done.rows or own
-                    metrics = compare(job.task, done.rows, own, job.samples)
-                    if name.endswith("-fp32"):
-                        _check_same(own, done.rows, name)
-            except QuantbentoError as error:
-                if predictor:
-                    predictor.close()
-                if not done.all:
-                    raise
-                progress.say(f"{name}: left out: {error}")
-                if name != BF16:
-                    done.refused[runtime] = str(error)
-                continue
-            done.all.append(Contender(name, folder, predictor, metrics))
-            if not settings.paired:
-                measure(done.all[-1:])
-                predictor.close()
+        for runtime, dtype, own in _wanted(job, runtimes):
+            _add(done, job, samples, runtime, dtype, own, threads)
         if settings.paired:
-            measure(done.all)
+            _measure(done.all, job, samples, settings, threads)
     except BaseException:
         done.close()
         raise
     return done
 
 
-Write = Callable[[Path], dict[str, Any]]  # writes a model into a folder and gives its runtime's configuration
+def _wanted(job: Job, runtimes: Sequence[type[Runtime]]) -> list[tuple[type[Runtime], str, bool]]:
+    """Runtime, dtype, and whether that is the source's own, of each; the baseline first.
+
+    The baseline is what runs the source as it is: for models in memory PyTorch or ONNX Runtime, also where no variant
+    is served by it; for checkpoints the first engine that serves one, since another may not be installed.
+    """
+    known = list(dict.fromkeys([*map(registry.runtime, registry.RUNTIMES), *runtimes]))
+    as_it_is = [r for r in known if job.source.kind in r.runs and (not job.task.on_disk or r in runtimes)]
+    ordered = dict.fromkeys([*as_it_is[:1], *(r for r in known if r in runtimes)])
+    own = job.source.dtype or "float32"
+    found = []
+    for runtime in ordered:
+        found.append((runtime, own, True))
+        found += [(runtime, dtype, False) for dtype in runtime.reference_dtypes if dtype != own]
+    return found
 
 
-def _writers(job: Job, runtimes: set[str]) -> Iterator[tuple[str, str, Write]]:
-    """Name, runtime and writer of each, the baseline first."""
-    if job.source.onnx:
-        yield "onnx-fp32", "onnx", lambda folder: _copy_onnx(job, folder)
+def _add(
+    done: References, job: Job, samples: SampleSet, runtime: type[Runtime], dtype: str, own: bool, threads: int
+) -> None:
+    name = f"{runtime.name}-{SHORT.get(dtype, dtype)}"
+    folder = job.workspace / "references" / name
+    folder.mkdir(parents=True)
+    loaded = None
+    try:
+        with job.progress.stage(f"{name}: write, reload and evaluate"):
+            config = runtime.write_reference(job, folder, dtype)
+            if config is None:
+                _does_not_exist(done, job, runtime, own)
+                return
+            job.complete(folder, runtime, config)
+            loaded = artifact.load(folder, threads)
+            rows = checked_rows(loaded, samples, "the full-precision model")
+            done.rows = done.rows or rows
+            metrics = compare(job.task, done.rows, rows, samples)
+            if own and dtype == "float32":
+                _check_same(rows, done.rows, name)
+    except QuantbentoError as error:
+        if loaded:
+            loaded.close()
+        if not done.all:
+            raise
+        job.progress.say(f"{name}: left out: {error}")
+        if own:
+            done.refused[runtime.name] = str(error)
         return
-    if job.source.dtype:
-        for runtime in (r for r in job.task.runtimes if r in runtimes):
-            yield f"{runtime}-{SHORT[job.source.dtype]}", runtime, lambda folder: _link_checkpoint(job, folder)
+    done.all.append(Reference(name, folder, loaded, metrics, own))
+    if not done.settings.paired:
+        _measure(done.all[-1:], job, samples, done.settings, threads)
+        loaded.close()
+
+
+def _does_not_exist(done: References, job: Job, runtime: type[Runtime], own: bool) -> None:
+    if not own:
         return
-    yield "torch-fp32", "torch", lambda folder: _save_torch(job, folder, None)
-    yield BF16, "torch", lambda folder: _save_torch(job, folder, "bfloat16")
-    if "onnx" in runtimes:
-        yield "onnx-fp32", "onnx", lambda folder: _copy_onnx(job, folder)
+    if not done.all:
+        raise QuantbentoError(
+            f"the {runtime.name} runtime cannot run this model in full precision: there is no baseline"
+        )
+    done.missing.append(runtime.name)
+    job.progress.say(
+        f"{runtime.name}: there is no full precision in this runtime; its variants are compared with the baseline only"
+    )
 
 
-def _save_torch(job: Job, folder: Path, dtype: str | None) -> dict[str, Any]:
-    import torch
-
-    from quantbento.runtimes import torch as runtime
-
-    module = job.source.module
-    assert module is not None
-    if dtype:
-        module = copy.deepcopy(module).to(getattr(torch, dtype))
-    runtime.save(module, folder)
-    return {"output_names": job.task.output_names} | ({"dtype": dtype} if dtype else {})
-
-
-def _link_checkpoint(job: Job, folder: Path) -> dict[str, Any]:
-    assert job.source.folder is not None
-    link_checkpoint(job.source.folder, folder)
-    return {}
-
-
-def _copy_onnx(job: Job, folder: Path) -> dict[str, Any]:
-    import onnx
-
-    from quantbento.inputs.onnx_export import fp32_onnx
-    from quantbento.runtimes.onnx import MODEL
-
-    model = fp32_onnx(job)
-    if external_data(model):
-        # The graph names the file beside it: under another name, it would not be found.
-        onnx.save(onnx.load(model), folder / MODEL, save_as_external_data=True, location=f"{MODEL}.data")
-    else:
-        shutil.copyfile(model, folder / MODEL)
-    return {}
+def _measure(references: list[Reference], job: Job, samples: SampleSet, settings: Benchmark, threads: int) -> None:
+    inputs = samples.inputs
+    with job.progress.stage(f"measure {', '.join(r.name for r in references)}") as advance:
+        timings = benchmark.measure({r.name: r.loaded for r in references}, inputs, settings, advance)
+        for r in references:
+            r.timing = timings[r.name]
+            if settings.memory:
+                few = inputs[: settings.items]
+                r.peak_memory_bytes = benchmark.peak_memory_bytes(r.loaded, r.folder, few, threads)
+    if note := benchmark.unsteady(timings):
+        job.progress.say(note)
 
 
 def _check_same(own: Arrays, rows: Arrays, name: str) -> None:

@@ -17,7 +17,7 @@ SCHEMA_VERSION = 1
 
 @dataclass
 class ReferenceRow:
-    """A full-precision contender: the baseline, its bf16 form, another runtime's fp32. Never stored."""
+    """Full precision: the baseline, its bf16 form, or another runtime's. Never stored."""
 
     name: str
     runtime: str
@@ -32,9 +32,14 @@ class ReferenceRow:
 
 @dataclass
 class VariantRow:
-    """One variant. `speedup` is over the baseline, `speedup_same_runtime` over fp32 in the variant's own runtime.
-    `sample` is a prompt and what the
-    variant made of it, for a language model. `error` says why there are no figures, where there are none."""
+    """One variant.
+
+    Attributes:
+        speedup: over the baseline.
+        speedup_same_runtime: over full precision in the variant's own runtime; None where there is none.
+        sample: for a language model, a prompt and what the variant made of it.
+        error: why there are no figures, where there are none.
+    """
 
     name: str
     quantizer: str

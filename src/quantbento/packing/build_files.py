@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pathspec import PathSpec
 
 from quantbento.core.errors import QuantbentoError, did_you_mean, one_of
 from quantbento.recipe.document import Document
@@ -34,6 +35,11 @@ class BuildFile:
         return (self.data.get("labels") or {}).get("task")
 
     @property
+    def runtime(self) -> str | None:
+        """What its packages are for, by its label; None where it does not say."""
+        return (self.data.get("labels") or {}).get("runtime")
+
+    @property
     def packages(self) -> dict[str, str]:
         """Pinned versions by name. Entries that are not pinned have the rest of their line instead."""
         python = self.data.get("python") or {}
@@ -41,6 +47,14 @@ class BuildFile:
         if (file := python.get("requirements_txt")) and Path(file).is_file():
             lines += Path(file).read_text(encoding="utf-8").splitlines()
         return pinned(lines)
+
+    def packs(self, path: Path) -> bool:
+        """Whether a file of the current folder becomes a part of the Bento; BentoML packs everything by default."""
+        included, excluded = (
+            PathSpec.from_lines("gitwildmatch", self.data.get(key) or default)
+            for key, default in (("include", ["*"]), ("exclude", []))
+        )
+        return included.match_file(path) and not excluded.match_file(path)
 
 
 def find(name: str | None) -> BuildFile:

@@ -11,9 +11,10 @@ import yaml
 
 from quantbento import store
 from quantbento.core.errors import StoreError
-from quantbento.packing.bentos import describe, entry_service, find
+from quantbento.packing.bentos import find
 from quantbento.packing.build_files import pinned
 from quantbento.runtimes import artifact
+from quantbento.store.bento_description import BentoDescription
 
 DEFAULT_PYTHON = "3.11"
 
@@ -39,9 +40,8 @@ class PackedModel:
 class Contents:
     """A Bento in BentoML's store."""
 
-    tag: str
     path: Path
-    description: dict[str, Any]  # bento.yaml
+    bento: BentoDescription
     models: list[PackedModel]
 
     @classmethod
@@ -50,42 +50,23 @@ class Contents:
         Raises:
             QuantbentoError: there is no such Bento, or a model of it is missing or damaged.
         """
-        bento = find(tag)
-        path, exact = Path(bento.path), str(bento.tag)
-        description = describe(bento)
-        names = [m["tag"] for service in description.get("services") or [] for m in service.get("models") or []]
+        path = Path(find(tag).path)
+        bento = BentoDescription.read(path)
         try:
-            models = [PackedModel.of(name) for name in dict.fromkeys(names)]
+            models = [PackedModel.of(model) for model in bento.models]
         except StoreError as error:
-            raise StoreError(f"{exact}: {error}. If it was pulled: bentoml models pull {' '.join(names)}") from None
-        return cls(exact, path, description, models)
+            pull = f"bentoml models pull {' '.join(bento.models)}"
+            raise StoreError(f"{bento.tag}: {error}. If it was pulled: {pull}") from None
+        return cls(path, bento, models)
 
     @property
-    def name(self) -> str:
-        return self.tag.partition(":")[0]
-
-    @property
-    def version(self) -> str:
-        return self.tag.partition(":")[2]
-
-    @property
-    def service(self) -> str:
-        return str(self.description["service"])
-
-    @property
-    def resources(self) -> dict[str, Any]:
-        """Hints of the service: cpu, memory, gpu, gpu_type."""
-        return (entry_service(self.description).get("config") or {}).get("resources") or {}
+    def tag(self) -> str:
+        return self.bento.tag
 
     @property
     def image(self) -> dict[str, Any]:
         """What the build file says of the image: base_image, python_version, system_packages."""
         return self._build_file.get("docker") or {}
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """Environment variables of the build file."""
-        return {env["name"]: str(env.get("value") or "") for env in self.description.get("envs") or []}
 
     @property
     def python_version(self) -> str:

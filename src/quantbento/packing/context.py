@@ -17,7 +17,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from quantbento.core.files import link_or_copy
+from quantbento.packing.bentos import runtime_of
 from quantbento.packing.contents import Contents
+from quantbento.runtimes.base import Runtime
 
 # Settings of pip and uv that the packages stage takes over from this machine.
 BUILD_ARGUMENTS = (
@@ -36,7 +38,6 @@ BUILD_ARGUMENTS = (
 CERTIFICATES = ("PIP_CERT", "SSL_CERT_FILE")
 WHEELS = ("PIP_FIND_LINKS", "UV_FIND_LINKS")
 ENTRYPOINT = "entrypoint.sh"
-START_SECONDS = {"vllm": 600, "transformers": 300}  # until a container counts as unhealthy; 120 for others
 
 
 def write(contents: Contents, folder: Path, base_image: str | None = None, links: bool = True) -> dict[str, str]:
@@ -53,7 +54,7 @@ def write(contents: Contents, folder: Path, base_image: str | None = None, links
         name, _, version = model.stored.tag.partition(":")
         _copy(model.stored.path, folder / "models" / name / version, links)
         (folder / "models" / name / "latest").write_text(version)
-    # With a wheel of torch at hand; uv would ask PyTorch's own index all the same.
+    # Where a wheel of torch is in the context: with the variable, uv would still ask PyTorch's own index.
     unset = {"UV_TORCH_BACKEND"} if list(folder.glob("build/wheels/torch-*.whl")) else set()
     (folder / "Containerfile").write_text(containerfile(contents, base_image, unset), encoding="utf-8")
     _readable(folder)
@@ -68,16 +69,15 @@ def containerfile(contents: Contents, base_image: str | None = None, unset: Set[
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     environment.filters["quote"] = shlex.quote
     template = environment.from_string(files("quantbento.packing").joinpath("Containerfile.j2").read_text())
-    runtime = contents.description.get("labels", {}).get("runtime")
     return template.render(
         tag=contents.tag,
         base_image=base_image or base_image_of(contents),
         system_packages=contents.image.get("system_packages") or [],
         python_version=contents.python_version,
         build_arguments=BUILD_ARGUMENTS,
-        environment=contents.environment,
+        environment=contents.bento.environment,
         unset=unset,
-        start_seconds=START_SECONDS.get(runtime, 120),
+        start_seconds=(runtime_of(contents.bento) or Runtime).start_seconds,
     )
 
 

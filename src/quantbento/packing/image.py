@@ -18,7 +18,7 @@ BENTO = "/home/bentoml/bento"
 
 @dataclass(frozen=True)
 class Image:
-    """A built image. Sizes are bytes of the files as they lie unpacked."""
+    """A built image. Sizes are in bytes, of the unpacked files."""
 
     name: str
     base_image: str

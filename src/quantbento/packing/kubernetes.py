@@ -20,7 +20,7 @@ NAME = "bento"  # of everything in the templates; a prefix tells Bentos apart
 NAME_LENGTH = 48  # of the prefix: 63 for a Service, less `-bento`, less `keda-hpa-`, which KEDA puts before it
 GRACE_SECONDS = 30  # beyond the longest request: the preStop pause, and time to end
 MOST_PODS = 5  # times the fewest
-VLLM = "TextGeneration"  # the service
+VLLM = "vllm"  # the runtime
 QUERY = 'sum(bentoml_service_request_in_progress{{service_name="{name}",endpoint!~"/(livez|readyz|healthz)"}})'
 VLLM_QUERY = 'sum({{__name__=~"vllm:num_requests_(running|waiting)",model_name=~"{model}:.+"}})'
 IMAGE = re.compile(
@@ -139,7 +139,7 @@ def _deployment(needs: Needs, overlay: str) -> dict[str, Any]:
 
 
 def _scaled_object(needs: Needs, pods: dict[str, int]) -> list[dict[str, Any]]:
-    vllm = VLLM_QUERY.format(model=needs.model) if needs.service == VLLM and needs.model else None
+    vllm = VLLM_QUERY.format(model=needs.model) if needs.runtime == VLLM and needs.model else None
     new = {"triggers/0/metadata/query": QUERY.format(name=needs.name), "triggers/1/metadata/query": vllm}
     changes: list[dict[str, Any]] = [
         {"op": "replace", "path": f"/spec/{place}", "value": value} for place, value in new.items() if value

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from quantbento.core.errors import one_of
-from quantbento.packing.bentos import describe, entry_service, find
+from quantbento.packing.bentos import find, runtime_of
+from quantbento.store.bento_description import BentoDescription
 
 BENTOML_TIMEOUT = 60  # seconds, of a service that names none
 QUANTITIES = {"cpu": r"\d+(\.\d+)?|\d+m", "memory": r"\d+(\.\d+)?(Ki|Mi|Gi|Ti|k|M|G|T)"}
@@ -20,8 +22,8 @@ class Needs:
 
     name: str
     version: str
-    service: str
-    model: str | None
+    model: str | None  # its name
+    runtime: str | None  # its name
     cpu: str | None
     memory: str | None
     gpu: int | None
@@ -39,21 +41,18 @@ def needs_of(tag: str, problems: list[str]) -> Needs:
     Raises:
         QuantbentoError: no such Bento in BentoML's store.
     """
-    bento = find(tag)
-    entry = entry_service(describe(bento))
-    config = entry.get("config") or {}
-    resources = config.get("resources") or {}
-    models = [model["tag"].partition(":")[0] for model in entry.get("models") or []]
+    bento = BentoDescription.read(Path(find(tag).path))
+    resources, runtime = bento.entry.resources, runtime_of(bento)
     return Needs(
-        name=str(bento.tag.name),
-        version=str(bento.tag.version),
-        service=str(entry.get("name", "")),
-        model=models[0] if models else None,
+        name=bento.name,
+        version=bento.version,
+        model=bento.models[0].partition(":")[0] if bento.models else None,
+        runtime=runtime.name if runtime else None,
         cpu=_quantity("cpu", resources.get("cpu"), "", problems),
         memory=_quantity("memory", resources.get("memory"), "Gi", problems),
         gpu=_gpus(resources.get("gpu") or 0, problems),
         gpu_type=resources.get("gpu_type"),
-        timeout_seconds=float((config.get("traffic") or {}).get("timeout") or BENTOML_TIMEOUT),
+        timeout_seconds=bento.entry.timeout_seconds or BENTOML_TIMEOUT,
     )
 
 

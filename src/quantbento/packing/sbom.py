@@ -38,7 +38,7 @@ def render(contents: Contents) -> str:
 
     bom = Bom()
     root = bom.metadata.component = Component(
-        name=contents.name, version=contents.version, type=ComponentType.APPLICATION, bom_ref=contents.tag
+        name=contents.bento.name, version=contents.bento.version, type=ComponentType.APPLICATION, bom_ref=contents.tag
     )
     parts = []
     for name, version in contents.packages.items():

@@ -7,40 +7,36 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from quantbento.core.errors import QuantbentoError, did_you_mean
-from quantbento.core.progress import Progress, Silent
 from quantbento.inputs.checkpoint import CheckpointFacts
-from quantbento.inputs.samples import SampleSet
-from quantbento.inputs.source import SourceModel
+from quantbento.inputs.job import Job
+from quantbento.runtimes.base import SourceKind
+
+Data = Literal["calibration", "training"]
 
 
 class QuantizerOptions(BaseModel):
+    """A quantizer without options of its own. A field of the type `quantbento.core.user_code.UserCode` names a function
+    of the user's, whose source becomes part of the fingerprint."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-@dataclass
-class Job:
-    """What a quantizer works from. `examples` are a few inputs in canonical form. `workspace` outlives the variant:
-    what one made, the next may use. `calibration` are int64 token ids of shape (sequences, tokens)."""
-
-    source: SourceModel
-    task: Any  # quantbento.tasks.base.Task; which kind follows from the quantizer's runtimes
-    samples: SampleSet
-    examples: list[Any]
-    workspace: Path
-    calibration: np.ndarray | None = None
-    progress: Progress = field(default_factory=Silent)
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """What was done. `parameters` are the model's, `quantized_parameters` those now in few bits.
-    `weight_ratio` is what these take with their scales over what they took in the source."""
+    """What was done, counted in the result.
+
+    Attributes:
+        runtime_config: what the runtime needs to load it, as JSON.
+        counts: of quantized layers or nodes, by kind.
+        quantized_parameters, parameters: those now in few bits, and all of the model's.
+        left_out: layers that were chosen and stayed in full precision.
+        weight_ratio: what the quantized ones take with their scales over what they took in the source.
+    """
 
     runtime_config: dict[str, Any]
     counts: dict[str, int]
@@ -51,14 +47,34 @@ class Quantized:
 
 
 class Quantizer(ABC):
+    """How a model is quantized.
+
+    Attributes:
+        name: what recipes, manifests and reports call it.
+        scheme: what it makes, as compressed-tensors names its schemes.
+        runtimes: that can serve what it writes, the preferred first; the first that has the task's contract does.
+        starts_from: kinds of full-precision models it takes.
+        data: what it needs besides the model: nothing, calibration samples, or training samples. It never gets the
+            samples that its result is judged on.
+        modules: what it imports, as imported; looked for before any work.
+        distributions: packages whose versions decide what it makes; part of the variant's fingerprint.
+        extra: of this project, that installs them; None where another package brings the quantizer.
+        devices: it can work on, as PyTorch calls them.
+        Options: what a variant's `options` may say, strict, each with a default.
+    """
+
+    declares: ClassVar[tuple[str, ...]] = ("name", "scheme", "runtimes", "starts_from", "modules", "distributions")
+
     name: ClassVar[str]
     scheme: ClassVar[str]
-    runtimes: ClassVar[tuple[str, ...]]  # that can serve what it writes
-    requires: ClassVar[tuple[str, ...]]  # packages, checked before any work
-    extra: ClassVar[str] = "quantize"  # the extra of this package that installs them
-    takes_onnx: ClassVar[bool] = False
-    needs_calibration: ClassVar[bool] = False
-    Options: ClassVar[type[QuantizerOptions]]
+    runtimes: ClassVar[tuple[str, ...]]
+    starts_from: ClassVar[tuple[SourceKind, ...]]
+    data: ClassVar[Data | None] = None
+    modules: ClassVar[tuple[str, ...]]
+    distributions: ClassVar[tuple[str, ...]]
+    extra: ClassVar[str | None] = None
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    Options: ClassVar[type[QuantizerOptions]] = QuantizerOptions
 
     def scheme_of(self, options: Any) -> str:
         """What the report and the store call the result, as compressed-tensors names its schemes."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -13,6 +14,15 @@ from pydantic import BaseModel, ValidationError
 from quantbento.core.errors import RecipeError, did_you_mean, one_of
 
 Loc = tuple[str | int, ...]
+
+
+class Problem(NamedTuple):
+    """What is wrong, and where: the keys and indices that lead to the value. `label` is what a message calls the place,
+    where that is not the keys themselves."""
+
+    loc: Loc
+    message: str
+    label: str | None = None
 
 
 class Document:
@@ -49,10 +59,10 @@ class Document:
             raise RecipeError([f"must be a mapping of keys to values, not {type(data).__name__}"], str(source))
         return cls(data, str(source), path.resolve().parent, root)
 
-    def lines(self, problems: list[tuple[Loc, str]]) -> list[str]:
+    def lines(self, problems: Sequence[Problem]) -> list[str]:
         """Problems as text, in the order of the file: `line 7: variants[0].quantizer: ...`. Repeated keys,
         which the data does not show any more, are among them."""
-        located = [(self._line(loc), dotted(loc), message) for loc, message in problems]
+        located = [(self._line(p.loc), dotted(p.loc) if p.label is None else p.label, p.message) for p in problems]
         located += [(line, "", f"the key {key!r} is there twice") for key, line in _twice(self._root)]
         located.sort(key=lambda p: p[0] or 0)
         return [": ".join(filter(None, (f"line {line}" if line else "", where, text))) for line, where, text in located]
@@ -78,8 +88,8 @@ class Document:
         return line
 
 
-def describe_errors(error: ValidationError, model: type[BaseModel]) -> list[tuple[Loc, str]]:
-    """Pydantic's errors as (place, message a user can act on)."""
+def describe_errors(error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+    """Pydantic's errors, each with a message a user can act on."""
     described = []
     for e in error.errors():
         loc, value = e["loc"], e.get("input")
@@ -94,7 +104,7 @@ def describe_errors(error: ValidationError, model: type[BaseModel]) -> list[tupl
         else:
             text = e["msg"][0].lower() + e["msg"][1:]
             message = f"{text}, not {value!r}" if isinstance(value, str | int | float | bool | None) else text
-        described.append((loc, message))
+        described.append(Problem(loc, message))
     return described
 
 

@@ -13,32 +13,50 @@ from __future__ import annotations
 import json
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quantbento.core import registry
-from quantbento.core.cores import default_threads
 from quantbento.core.errors import QuantbentoError
-from quantbento.runtimes.language_model import LanguageModel
+from quantbento.core.machine import default_threads
+from quantbento.runtimes.loaded import LoadedModel
 from quantbento.runtimes.predictor import Predictor
-from quantbento.runtimes.text_generator import Generator
-from quantbento.tasks.base import Task
+from quantbento.runtimes.text_generator import TextGenerator
 
-Loaded = Predictor | Generator
+if TYPE_CHECKING:
+    from quantbento.runtimes.base import Runtime
+    from quantbento.tasks.base import Task
+
 DESCRIPTION = "artifact.json"
 CUSTOM_OBJECTS = "objects.pkl"  # not BentoML's custom_objects.pkl, which it would unpickle and write anew
 SCHEMA_VERSION = 1
 
 
 def write(
-    folder: Path, task: Task, runtime: str, runtime_config: dict[str, Any], custom_objects: dict[str, Any]
+    folder: Path,
+    task: Task,
+    runtime: type[Runtime],
+    runtime_config: dict[str, Any],
+    custom_objects: dict[str, Any],
+    engine: dict[str, Any] | None = None,
 ) -> None:
-    """Completes a folder the model was written to."""
+    """Completes a folder that the model was written to.
+
+    Args:
+        folder: of the artifact.
+        task, runtime: what the model is for, and what runs it.
+        runtime_config: what the runtime needs to load it, as JSON.
+        custom_objects: Python objects that travel with the model, by name.
+        engine: the recipe's settings of the engine, for a runtime that has `Settings`.
+    """
+    if runtime.Settings is not None:
+        settings = runtime.Settings.model_validate(engine or {})
+        runtime_config = {"engine": settings.model_dump(mode="json", exclude_defaults=True)} | runtime_config
     description = {
         "schema_version": SCHEMA_VERSION,
-        "task": task.name,
+        "task": registry.name_of("task", type(task)),
         "task_config": task.save(folder),
-        "runtime": runtime,
-        "runtime_config": task.runtime_config(runtime) | runtime_config,
+        "runtime": registry.name_of("runtime", runtime),
+        "runtime_config": runtime_config,
     }
     if custom_objects:
         from quantbento.core.pickling import dump
@@ -58,7 +76,7 @@ def load_task(folder: Path) -> Any:
     return registry.task(description["task"]).load(folder, description["task_config"])
 
 
-def load(folder: Path, threads: int | None = None) -> Loaded:
+def load(folder: Path, threads: int | None = None) -> LoadedModel:
     """What is in a folder, ready to be called, on `threads` CPU cores (all by default).
 
     Raises:
@@ -66,24 +84,27 @@ def load(folder: Path, threads: int | None = None) -> Loaded:
     """
     description = describe(folder)
     threads = threads or default_threads()
-    name = description["runtime"]
+    kind = registry.runtime(description["runtime"])
     try:
         task = load_task(folder)
-        runtime = registry.runtime(name).load(
-            folder, description["runtime_config"], threads=threads, concurrent=task.concurrent
-        )
+        runtime = kind.load(folder, description["runtime_config"], threads=threads, concurrent=task.concurrent)
     except ModuleNotFoundError as error:
         raise QuantbentoError(
-            f"the {name} runtime needs the package {error.name!r}, which is not installed; "
-            f"run: pip install 'quantbento[{name}]'"
+            f"the {kind.name} runtime needs the package {error.name!r}, which is not installed; "
+            f"run: pip install {installs(kind, str(error.name))}"
         ) from error
     custom_objects = {}
     if (folder / CUSTOM_OBJECTS).is_file():
         with (folder / CUSTOM_OBJECTS).open("rb") as file:
             custom_objects = pickle.load(file)
-    if isinstance(runtime, LanguageModel):
-        return Generator(task, runtime, custom_objects)
+    if kind.contract == "tokens":
+        return TextGenerator(task, runtime, custom_objects)
     return Predictor(task, runtime, custom_objects, threads)
+
+
+def installs(declared: Any, missing: str) -> str:
+    """What pip installs to get a missing package of a runtime or a quantizer."""
+    return f"'quantbento[{declared.extra}]'" if declared.extra else missing
 
 
 def size_bytes(folder: Path) -> int:

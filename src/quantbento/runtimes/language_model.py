@@ -6,13 +6,18 @@ Both take token ids, so that every runtime sees the same prompts, whatever its e
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from quantbento.core.files import link_checkpoint
 from quantbento.runtimes.base import Runtime
+
+if TYPE_CHECKING:
+    from quantbento.inputs.job import Job
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,22 @@ class Generated:
 class LanguageModel(Runtime):
     """A loaded causal language model; its artifact folder is a checkpoint in hub format with its tokenizer."""
 
+    contract = "tokens"
+    runs = ("checkpoint",)
+
+    @classmethod
+    def write_reference(cls, job: Job, folder: Path, dtype: str) -> dict[str, Any] | None:
+        """The checkpoint as it is, its weights as links."""
+        if job.source.folder is None or job.source.dtype != dtype:
+            return None
+        link_checkpoint(job.source.folder, folder)
+        return {}
+
+    @property
+    @abstractmethod
+    def max_model_len(self) -> int | None:
+        """Tokens of a prompt and its continuation; None where the model has no limit."""
+
     @abstractmethod
     def score(self, windows: np.ndarray, top: int) -> dict[str, np.ndarray]:
         """Log-probabilities (natural) of token sequences.
@@ -57,3 +78,14 @@ class LanguageModel(Runtime):
     @abstractmethod
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Generated]:
         """A continuation of each prompt, in order; prompts run together."""
+
+    def stream(self, prompt: Sequence[int], sampling: Sampling) -> Generator[str, None, Generated]:
+        """What `generate` makes of one prompt, in pieces of text as they come; the generator's return value is the
+        whole. Closing it stops the model. A runtime whose engine tells no pieces gives the whole text as one.
+
+        Raises:
+            InvalidInput: a prompt the model cannot take.
+        """
+        [generated] = self.generate([prompt], sampling)
+        yield generated.text
+        return generated

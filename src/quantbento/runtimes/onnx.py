@@ -7,21 +7,29 @@ share. A busy-waiting thread pool would take the cores from the web server, so i
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from quantbento.core.errors import QuantbentoError, summary
 from quantbento.runtimes.base import ArrayRuntime
 
 if TYPE_CHECKING:
     import onnxruntime as ort
+
+    from quantbento.inputs.job import Job
 
 MODEL = "model.onnx"
 
 
 class OnnxRuntime(ArrayRuntime):
     name = "onnx"
+    modules = ("onnxruntime", "tokenizers")
+    distributions = ("onnxruntime", "tokenizers")
+    extra = "onnx"
+    runs = ("onnx",)
 
     def __init__(self, session: ort.InferenceSession, output_names: list[str], concurrent: bool) -> None:
         self._session, self._output_names, self.concurrent = session, output_names, concurrent
@@ -38,5 +46,34 @@ class OnnxRuntime(ArrayRuntime):
         session = ort.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
         return cls(session, [o.name for o in session.get_outputs()], concurrent)
 
+    @classmethod
+    def write_reference(cls, job: Job, folder: Path, dtype: str) -> dict[str, Any] | None:
+        import onnx
+
+        model = job.onnx()
+        if external_data(model):
+            # The graph names the file beside it: under another name, it would not be found.
+            onnx.save(onnx.load(model), folder / MODEL, save_as_external_data=True, location=f"{MODEL}.data")
+        else:
+            shutil.copyfile(model, folder / MODEL)
+        return {}
+
     def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return dict(zip(self._output_names, self._session.run(None, batch), strict=True))
+
+
+def external_data(path: Path) -> list[Path]:
+    """Files beside an ONNX file that hold its weights, where it says they do.
+
+    Raises:
+        QuantbentoError: it is no ONNX file.
+    """
+    import onnx
+    from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
+    try:
+        tensors = onnx.load(path, load_external_data=False).graph.initializer
+    except Exception as error:  # protobuf's own, which share no base
+        raise QuantbentoError(f"{path} is not an ONNX file: {summary(error)}") from None
+    names = {ExternalDataInfo(tensor).location for tensor in tensors if uses_external_data(tensor)}
+    return sorted(path.parent / name for name in names)

@@ -1,4 +1,4 @@
-"""A loaded artifact: a callable from a list of inputs to a list of answers.
+"""A loaded model that takes and gives arrays: a callable from a list of inputs to a list of answers.
 
 The same object judges a variant and serves it. Inputs are sorted by length and run in small chunks, because a
 batch padded to its longest text is slower than no batch; where the runtime allows it, chunks run side by side,
@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from quantbento.runtimes.base import ArrayRuntime
-from quantbento.tasks.base import Arrays, ArrayTask
+
+if TYPE_CHECKING:
+    from quantbento.tasks.base import Arrays, ArrayTask
 
 
 class Predictor:
-    """`predictor(inputs)` is one answer an input, in order.
+    """A `LoadedModel` of the contract `arrays`: `predictor(inputs)` is one answer per input, in order.
 
     Attributes:
         task: what the model is for.
@@ -38,14 +40,18 @@ class Predictor:
         Raises:
             InvalidInput: an input the model cannot take; `index` says which.
         """
-        return self.task.answers(self.rows(inputs)) if len(inputs) else []
+        return self.answers(self.check(inputs))
 
     def check(self, inputs: Sequence[Any]) -> list[Any]:
         """The inputs preprocessed and in canonical form, ready for `run`; raises `InvalidInput` as a call does."""
         return self.task.check_all(inputs, self.custom_objects.get("preprocess"))
 
+    def answers(self, checked: Sequence[Any]) -> list[Any]:
+        """The answers to inputs that went through `check`."""
+        return self.task.answers(self.run(checked)) if len(checked) else []
+
     def rows(self, inputs: Sequence[Any]) -> Arrays:
-        """What the metrics compare: arrays by output name, one row an input."""
+        """What the metrics compare: arrays by output name, one row per input."""
         return self.run(self.check(inputs))
 
     def run(self, checked: Sequence[Any]) -> Arrays:
@@ -64,7 +70,7 @@ class Predictor:
         return {name: np.concatenate([r[name] for r in results])[back] for name in results[0]}
 
     def work(self, inputs: Sequence[Any]) -> int:
-        """Answers the inputs, for measuring; gives how many things that made, here one an input."""
+        """Answers the inputs, for measuring; gives how many things that made, here one per input."""
         return len(self(inputs))
 
     def sample(self, inputs: Sequence[Any]) -> None:

@@ -1,22 +1,25 @@
 """A loaded language model: a callable from a list of prompts to a list of continuations.
 
-The counterpart of `quantbento.runtimes.predictor` for runtimes that score and continue token sequences.
+The counterpart of `quantbento.runtimes.predictor` for the contract `tokens`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from quantbento.runtimes.language_model import LanguageModel, Sampling
-from quantbento.tasks.base import Arrays
-from quantbento.tasks.text_generation import TextGeneration
+
+if TYPE_CHECKING:
+    from quantbento.tasks.base import Arrays
+    from quantbento.tasks.text_generation import TextGeneration
 
 LISTED = 32  # tokens told at each position: what agreement and KL divergence are computed from
 
 
-class Generator:
-    """`generator(prompts)` is one `{"text", "tokens_generated", "finish_reason"}` a prompt, in order.
+class TextGenerator:
+    """A `LoadedModel` of the contract `tokens`: `generator(prompts)` is one
+    `{"text", "tokens_generated", "finish_reason"}` per prompt, in order.
 
     Attributes:
         task: what the model is for.
@@ -33,7 +36,11 @@ class Generator:
         Raises:
             InvalidInput: a prompt the model cannot take; `index` says which.
         """
-        prompts = [self.task.prompt_ids(item) for item in self.check(inputs)]
+        return self.answers(self.check(inputs), sampling)
+
+    def answers(self, checked: Sequence[Any], sampling: Sampling | None = None) -> list[dict[str, Any]]:
+        """The answers to prompts that went through `check`."""
+        prompts = [self.task.prompt_ids(item) for item in checked]
         return [
             {"text": g.text, "tokens_generated": len(g.token_ids), "finish_reason": g.finish_reason}
             for g in (self.runtime.generate(prompts, sampling or Sampling()) if prompts else ())
@@ -42,6 +49,20 @@ class Generator:
     def check(self, inputs: Sequence[Any]) -> list[Any]:
         """The prompts in canonical form; raises `InvalidInput` as a call does."""
         return self.task.check_all(inputs, None)
+
+    def stream(self, item: Any, sampling: Sampling | None = None) -> Iterator[str]:
+        """The continuation of one prompt, in pieces as they come.
+
+        Raises:
+            InvalidInput: a prompt the model cannot take; at once.
+        """
+        [checked] = self.check([item])
+        return self.runtime.stream(self.task.prompt_ids(checked), sampling or Sampling())
+
+    @property
+    def max_model_len(self) -> int | None:
+        """Tokens of a prompt and its continuation; None where there is no limit."""
+        return self.runtime.max_model_len
 
     def rows(self, inputs: Sequence[Any]) -> Arrays:
         """What the metrics compare: the log-probabilities of the texts' windows."""

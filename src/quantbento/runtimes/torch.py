@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes.base import ArrayRuntime
+
+if TYPE_CHECKING:
+    import torch
+
+    from quantbento.inputs.job import Job
 
 MODEL = "model.pkl"
 
@@ -21,12 +26,19 @@ class TorchRuntime(ArrayRuntime):
     """`config["dtype"]`, where given, is what the module and its float inputs are cast to."""
 
     name = "torch"
+    modules = ("torch", "transformers", "tokenizers")
+    distributions = ("torch", "transformers", "tokenizers", "cloudpickle")
+    extra = "torch"
+    runs = ("module",)
+    reference_dtypes = ("bfloat16",)
 
     def __init__(self, module: torch.nn.Module, dtype: torch.dtype | None, output_names: list[str]) -> None:
         self.module, self._dtype, self._output_names = module, dtype, output_names
 
     @classmethod
     def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
+        import torch
+
         # A setting of the whole process: torch has no other.
         torch.set_num_threads(threads)
         with (folder / MODEL).open("rb") as file, warnings.catch_warnings():
@@ -36,7 +48,22 @@ class TorchRuntime(ArrayRuntime):
         dtype = getattr(torch, config["dtype"]) if config.get("dtype") else None
         return cls(module.eval() if dtype is None else module.eval().to(dtype), dtype, config["output_names"])
 
+    @classmethod
+    def write_reference(cls, job: Job, folder: Path, dtype: str) -> dict[str, Any] | None:
+        import torch
+
+        module = job.source.module
+        if module is None:
+            return None
+        if dtype == "float32":
+            save(module, folder)
+            return {"output_names": job.task.output_names}
+        save(copy.deepcopy(module).to(getattr(torch, dtype)), folder)
+        return {"output_names": job.task.output_names, "dtype": dtype}
+
     def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        import torch
+
         inputs = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in batch.items()}
         if self._dtype is not None:
             inputs = {n: t.to(self._dtype) if t.is_floating_point() else t for n, t in inputs.items()}
@@ -60,6 +87,8 @@ def save(module: torch.nn.Module, folder: Path) -> None:
 
 def named_outputs(result: Any) -> dict[str, torch.Tensor]:
     """A module's result by name: a tensor is `output`; a tuple's members are `output_0`, `output_1`, ..."""
+    import torch
+
     if isinstance(result, torch.Tensor):
         return {"output": result}
     if isinstance(result, Mapping):

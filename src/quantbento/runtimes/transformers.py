@@ -9,37 +9,36 @@ import warnings
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
-import transformers
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GenerationConfig,
-    LogitsProcessorList,
-    StoppingCriteriaList,
-)
 
 from quantbento.core.errors import InvalidInput, QuantbentoError, summary
 from quantbento.runtimes.continuation import Continuation
-from quantbento.runtimes.decoding import Choice, NewTokens, refuse_nan
 from quantbento.runtimes.language_model import Generated, LanguageModel, Sampling
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import GenerationConfig
+
+    from quantbento.runtimes.decoding import NewTokens
 
 LOGITS_BYTES = 256_000_000  # of one forward pass when scoring, in float32
 
 
 class TransformersRuntime(LanguageModel):
-    """`config` names a pickled module (`pickled`) or the `dtype` to load the checkpoint in, by default its own.
-
-    Attributes:
-        max_model_len: tokens of a prompt and its continuation; None where the model has no limit.
-    """
+    """`config` names a pickled module (`pickled`) or the `dtype` to load the checkpoint in, by default its own."""
 
     name = "transformers"
+    modules = ("torch", "transformers", "accelerate")
+    distributions = ("torch", "transformers", "accelerate", "bitsandbytes", "tokenizers")
+    extra = "transformers"
+    devices = ("cpu", "cuda")
+    start_seconds = 300
 
     def __init__(self, module: Any, tokenizer: Any, defaults: GenerationConfig) -> None:
+        from transformers import GenerationConfig
+
         self.module, self._tokenizer = module, tokenizer
         ends = defaults.eos_token_id
         self._ends: set[int] = set() if ends is None else set(ends if isinstance(ends, list) else [ends])
@@ -47,10 +46,13 @@ class TransformersRuntime(LanguageModel):
         module.generation_config = GenerationConfig()
         text_config = module.config.get_text_config()
         self._vocabulary: int = text_config.vocab_size
-        self.max_model_len: int | None = getattr(text_config, "max_position_embeddings", None)
+        self._max_model_len: int | None = getattr(text_config, "max_position_embeddings", None)
 
     @classmethod
     def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
+        import torch
+        from transformers import AutoTokenizer, GenerationConfig
+
         torch.set_num_threads(threads)  # of the whole process: torch has no other
         try:
             if "pickled" in config:
@@ -67,7 +69,13 @@ class TransformersRuntime(LanguageModel):
                 "run: pip install 'quantbento[transformers]'"
             ) from error
 
+    @property
+    def max_model_len(self) -> int | None:
+        return self._max_model_len
+
     def score(self, windows: np.ndarray, top: int) -> dict[str, np.ndarray]:
+        import torch
+
         count, length = windows.shape
         for index, window in enumerate(windows):
             self._check(window, index)
@@ -97,6 +105,8 @@ class TransformersRuntime(LanguageModel):
         Raises:
             InvalidInput: a prompt the model cannot take; `index` says which.
         """
+        from quantbento.runtimes.decoding import NewTokens
+
         rows = [self._continuation(prompt, sampling, index) for index, prompt in enumerate(prompts)]
         if rows:
             self._continue(prompts, sampling, NewTokens(rows))
@@ -112,11 +122,15 @@ class TransformersRuntime(LanguageModel):
         return self._pieces(prompt, sampling, self._continuation(prompt, sampling))
 
     def close(self) -> None:
+        import torch
+
         self.module = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _pieces(self, prompt: Sequence[int], sampling: Sampling, row: Continuation) -> Generator[str, None, Generated]:
+        from quantbento.runtimes.decoding import NewTokens
+
         pieces: SimpleQueue[str | BaseException | None] = SimpleQueue()
         closed = threading.Event()
 
@@ -146,6 +160,11 @@ class TransformersRuntime(LanguageModel):
         return row.generated()
 
     def _continue(self, prompts: Sequence[Sequence[int]], sampling: Sampling, new_tokens: NewTokens) -> None:
+        import torch
+        from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+        from quantbento.runtimes.decoding import Choice
+
         width = max(len(prompt) for prompt in prompts)
         # The padding is masked: any token does, also for a tokenizer that has none for it.
         tokens = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
@@ -182,6 +201,8 @@ class _Closed(Exception):
 
 def _logprobs(logits: torch.Tensor, following: torch.Tensor, top: int) -> dict[str, np.ndarray]:
     """The results of `score` for logits (windows, positions, vocabulary) and the tokens that do follow."""
+    from quantbento.runtimes.decoding import refuse_nan
+
     logprobs = logits.float().log_softmax(-1)
     refuse_nan(logprobs)
     best = logprobs.topk(top)
@@ -194,9 +215,14 @@ def _logprobs(logits: torch.Tensor, following: torch.Tensor, top: int) -> dict[s
 
 
 def _read(folder: Path, dtype: str) -> Any:
+    import torch
+    import transformers
+
     transformers.utils.logging.disable_progress_bar()
     device_map = "auto" if torch.cuda.is_available() else None
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, device_map=device_map, local_files_only=True)
+    return transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=dtype, device_map=device_map, local_files_only=True
+    )
 
 
 def _unpickle(path: Path) -> Any:

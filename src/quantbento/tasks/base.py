@@ -15,10 +15,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from quantbento.core.errors import InvalidInput
+from quantbento.runtimes.base import Contract, SourceKind
 
 if TYPE_CHECKING:
     from quantbento.inputs.samples import SampleSet
     from quantbento.inputs.source import SourceModel
+    from quantbento.recipe import Calibration
 
 Arrays = dict[str, np.ndarray]
 
@@ -28,7 +30,6 @@ class Metric(NamedTuple):
     round where smaller is better; `recovers` says whether the baseline's own value is one to divide by."""
 
     better: int
-    meaning: str
     recovers: bool = True
 
 
@@ -39,15 +40,38 @@ class TaskOptions(BaseModel):
 
 
 class Task(ABC):
+    """What a model is for.
+
+    Attributes:
+        name: what recipes, manifests and reports call it.
+        contract: what it asks of a runtime.
+        metrics: by name; gates may name no others.
+        primary: for the table, the first of these that was measured.
+        Options: what `task_options` may say, strict.
+        starts_from: kinds of models it takes.
+        auto_class: of Transformers, that reads its models from a folder in hub format; None where only a user's
+            function or an ONNX file gives one.
+        on_disk: whether its models stay on disk: quantizers and runtimes read a checkpoint themselves.
+        takes_preprocess: whether a function of the user's may see every input first.
+        throughput_unit: of what a speed measurement counts.
+        concurrent: whether its batches are small and better run side by side than one after the other.
+        distributions: packages whose versions decide how it reads inputs; part of a variant's fingerprint.
+    """
+
+    declares: ClassVar[tuple[str, ...]] = ("name", "contract", "metrics", "primary", "starts_from")
+
     name: ClassVar[str]
+    contract: ClassVar[Contract]
     metrics: ClassVar[dict[str, Metric]]
-    primary: ClassVar[tuple[str, ...]]  # for the table: the first of these that was measured
-    runtimes: ClassVar[tuple[str, ...]]  # that can run its models, the preferred first
+    primary: ClassVar[tuple[str, ...]]
     Options: ClassVar[type[TaskOptions]] = TaskOptions
-    takes_onnx: ClassVar[bool] = False
-    takes_preprocess: ClassVar[bool] = True  # a function of the user's that every input goes through
+    starts_from: ClassVar[tuple[SourceKind, ...]]
+    auto_class: ClassVar[str | None] = None
+    on_disk: ClassVar[bool] = False
+    takes_preprocess: ClassVar[bool] = True
     throughput_unit: ClassVar[str] = "inputs/s"
-    concurrent: ClassVar[bool] = False  # chunks are small: better side by side than one after the other
+    concurrent: ClassVar[bool] = False
+    distributions: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     @abstractmethod
@@ -89,31 +113,107 @@ class Task(ABC):
                 raise InvalidInput(f"preprocess failed: {type(error).__name__}: {error}", index) from error
         return checked
 
-    def runtime_config(self, runtime: str) -> dict[str, Any]:
-        """What the recipe's task options tell the runtime, for `artifact.json`."""
+    def check_files(self) -> None:  # noqa: B027 - most need nothing
+        """Whether what the task needs of a model's folder is there; asked before weights are read, where the model
+        stays on disk.
+
+        Raises:
+            QuantbentoError: says what is missing.
+        """
+
+    def check_enough(  # noqa: B027 - most are judged on whatever there is
+        self, kind: str, items: Sequence[Any], calibration: Calibration | None
+    ) -> None:
+        """Whether samples are right and enough; asked before weights are read, where the model stays on disk.
+
+        Args:
+            kind: "evaluation" or "calibration".
+            items: as they were given.
+            calibration: what the recipe asks for.
+
+        Raises:
+            QuantbentoError: they are too few, or one cannot be used.
+        """
+
+    @classmethod
+    def calibration_problems(cls, wanted: Calibration) -> dict[str, str]:
+        """Keys of a recipe's `calibration:` that have no meaning for this task, and what to say of each."""
         return {}
+
+    @abstractmethod
+    def calibrate(self, checked: Sequence[Any], wanted: Calibration) -> Any:
+        """Samples in canonical form as what quantizers calibrate on: token ids, or batches of model inputs.
+
+        Raises:
+            QuantbentoError: there are too few.
+        """
 
     @abstractmethod
     def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
         """The metrics of a variant's rows; of the baseline's own when both are the same."""
 
     @abstractmethod
-    def example(self) -> Any:
-        """A checked item, for a warm-up."""
+    def examples(self) -> list[Any]:
+        """One or more checked items, of different lengths where lengths differ: to warm up with, and for exporters
+        that trace a model. Made here, not taken from anybody's samples."""
 
     @abstractmethod
     def item_schema(self) -> dict[str, Any]:
         """JSON schema of one item, for OpenAPI."""
 
+    @abstractmethod
+    def answer_schema(self) -> dict[str, Any]:
+        """JSON schema of one answer, for OpenAPI."""
+
 
 class ArrayTask(Task):
-    """A task whose model takes and gives arrays, batch first; see `quantbento.runtimes.predictor`."""
+    """A task whose model takes and gives arrays, batch first; see `quantbento.runtimes.predictor`.
 
-    runtimes = ("torch", "onnx")
-    chunk_items: ClassVar[int] = 64  # inputs run at once
+    Attributes:
+        chunk_items: inputs that are run at once.
+        input_names, output_names: the model's.
+    """
+
+    contract = "arrays"
+    starts_from: ClassVar[tuple[SourceKind, ...]] = ("module",)
+    chunk_items: ClassVar[int] = 64
 
     input_names: list[str]
     output_names: list[str]
+
+    def dynamic_axes(self) -> dict[str, tuple[int, ...]]:
+        """Axes by input name whose size differs from batch to batch: the first, which is the batch, and others."""
+        return {name: (0,) for name in self.input_names}
+
+    def check_files(self) -> None:
+        """Whether what the task needs of a model's folder is there; asked before weights are read, where the model
+        stays on disk.
+
+        Raises:
+            QuantbentoError: says what is missing.
+        """
+
+    def check_enough(self, kind: str, items: Sequence[Any], calibration: Calibration | None) -> None:
+        """Whether samples are right and enough; asked before weights are read, where the model stays on disk.
+
+        Args:
+            kind: "evaluation" or "calibration".
+            items: as they were given.
+            calibration: what the recipe asks for.
+
+        Raises:
+            QuantbentoError: they are too few, or one cannot be used.
+        """
+
+    @classmethod
+    def calibration_problems(cls, wanted: Calibration) -> dict[str, str]:
+        given = [name for name in ("sequences", "sequence_length") if name in wanted.model_fields_set]
+        return dict.fromkeys(given, f"is for text-generation, whose texts are cut; {cls.name} takes `count` samples")
+
+    def calibrate(self, checked: Sequence[Any], wanted: Calibration) -> list[Arrays]:
+        """Batches of model inputs by name, at most `chunk_items` in each, in the order of the samples."""
+        encoded = [self.encode(item) for item in checked]
+        return [self.collate(encoded[i : i + self.chunk_items]) for i in range(0, len(encoded), self.chunk_items)]
 
     @abstractmethod
     def encode(self, item: Any) -> Any:

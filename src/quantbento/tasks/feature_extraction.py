@@ -30,11 +30,12 @@ class FeatureExtraction(TextTask):
     name = "feature-extraction"
     Options = FeatureExtractionOptions
     metrics = {
-        "mean_cosine": Metric(+1, "mean cosine similarity to the baseline's embeddings"),
-        "min_cosine": Metric(+1, "smallest cosine similarity to the baseline's embeddings"),
-        "similarity_spearman": Metric(+1, "rank correlation of all pairwise similarities with the baseline's"),
+        "mean_cosine": Metric(+1),
+        "min_cosine": Metric(+1),
+        "similarity_spearman": Metric(+1),
     }
     primary = ("mean_cosine",)
+    auto_class = "AutoModel"
     output_names = ["last_hidden_state"]
 
     def __init__(self, text: TextInputs, pooling: Pooling, normalize: bool) -> None:
@@ -71,6 +72,9 @@ class FeatureExtraction(TextTask):
     def answers(self, rows: Arrays) -> list[np.ndarray]:
         """One float32 vector a text."""
         return list(rows["embedding"])
+
+    def answer_schema(self) -> dict[str, Any]:
+        return {"type": "array", "items": {"type": "number"}}
 
     def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
         b, v = (_unit(rows["embedding"]) for rows in (baseline, variant))

@@ -9,11 +9,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from quantbento.core.errors import InvalidInput, QuantbentoError, did_you_mean, one_of
+from quantbento.runtimes.base import SourceKind
 from quantbento.tasks.base import Arrays, ArrayTask, Metric, TaskOptions
 from quantbento.tasks.metrics import class_indices, classification_metrics, sqnr_db
 
@@ -29,12 +30,12 @@ class TensorOptions(TaskOptions):
 class TensorTask(ArrayTask):
     name = "tensor"
     Options = TensorOptions
-    takes_onnx = True
+    starts_from: ClassVar[tuple[SourceKind, ...]] = ("module", "onnx")
     metrics = {
-        "accuracy": Metric(+1, "share of labelled samples answered rightly"),
-        "agreement": Metric(+1, "share of labelled samples with the baseline's top class"),
-        "sqnr_db": Metric(+1, "signal to quantization noise ratio of the outputs, dB"),
-        "max_error": Metric(-1, "largest absolute difference of any output value", recovers=False),
+        "accuracy": Metric(+1),
+        "agreement": Metric(+1),
+        "sqnr_db": Metric(+1),
+        "max_error": Metric(-1, recovers=False),
     }
     primary = ("accuracy", "sqnr_db")
 
@@ -110,8 +111,11 @@ class TensorTask(ArrayTask):
             metrics |= classification_metrics(baseline[scores], variant[scores], indices)
         return metrics
 
-    def example(self) -> Arrays:
-        return {name: np.zeros(shape, dtype=np.float32) for name, shape in self.shapes.items()}
+    def examples(self) -> list[Arrays]:
+        return [{name: np.zeros(shape, dtype=np.float32) for name, shape in self.shapes.items()}]
+
+    def answer_schema(self) -> dict[str, Any]:
+        return {}  # an array, or arrays by output name, whose shapes only the model knows
 
     def item_schema(self) -> dict[str, Any]:
         inputs = {name: _array_schema(shape) for name, shape in self.shapes.items()}

@@ -98,6 +98,7 @@ class TextTask(ArrayTask):
     Options = TextOptions
     chunk_items = 8  # measured best with texts sorted by length, on 2 cores
     concurrent = True
+    distributions = ("tokenizers", "transformers")
     text: TextInputs
 
     def check(self, item: Any) -> str:
@@ -120,8 +121,12 @@ class TextTask(ArrayTask):
     def collate(self, encoded: Sequence[dict[str, list[int]]]) -> Arrays:
         return self.text.collate(encoded)
 
-    def example(self) -> str:
-        return "A sentence of ordinary length, to warm up with."
+    def examples(self) -> list[str]:
+        return ["A sentence of ordinary length, to warm up with.", "A short one.", "Two words"]
+
+    def dynamic_axes(self) -> dict[str, tuple[int, ...]]:
+        """Texts, and the tokens of the longest."""
+        return {name: (0, 1) for name in self.input_names}
 
     def item_schema(self) -> dict[str, Any]:
         return {"type": "string", "minLength": 1}

@@ -26,11 +26,12 @@ class TextClassification(TextTask):
     name = "text-classification"
     Options = TextClassificationOptions
     metrics = {
-        "accuracy": Metric(+1, "share of labelled samples answered rightly"),
-        "agreement": Metric(+1, "share of samples with the baseline's top label"),
-        "max_probability_difference": Metric(-1, "largest change of any label's probability", recovers=False),
+        "accuracy": Metric(+1),
+        "agreement": Metric(+1),
+        "max_probability_difference": Metric(-1, recovers=False),
     }
     primary = ("accuracy", "agreement")
+    auto_class = "AutoModelForSequenceClassification"
     output_names = ["logits"]
 
     def __init__(self, text: TextInputs, labels: list[str], multi_label: bool) -> None:
@@ -77,6 +78,9 @@ class TextClassification(TextTask):
     def answers(self, rows: Arrays) -> list[dict[str, Any]]:
         """`{"label": ..., "score": ...}` a text: the most probable label."""
         return [{"label": self.labels[int(p.argmax())], "score": float(p.max())} for p in rows["probabilities"]]
+
+    def answer_schema(self) -> dict[str, Any]:
+        return {"type": "object", "properties": {"label": {"type": "string"}, "score": {"type": "number"}}}
 
     def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
         b, v = baseline["probabilities"], variant["probabilities"]

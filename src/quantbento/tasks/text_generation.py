@@ -14,13 +14,13 @@ import numpy as np
 from pydantic import Field
 
 from quantbento.core.errors import InvalidInput, QuantbentoError, summary
-from quantbento.runtimes.vllm_settings import EngineSettings
 from quantbento.tasks.base import Arrays, Metric, Task, TaskOptions
 from quantbento.tasks.metrics import kl_of_listed
 
 if TYPE_CHECKING:
     from quantbento.inputs.samples import SampleSet
     from quantbento.inputs.source import SourceModel
+    from quantbento.recipe import Calibration
 
 ROLES = ("system", "user", "assistant", "tool")
 
@@ -31,7 +31,7 @@ class TextGenerationOptions(TaskOptions):
     prompt_tokens: int = Field(32, ge=1, description="of each text, as a prompt when speed is measured")
     new_tokens: int = Field(32, ge=1, description="generated for each prompt when speed is measured")
     chat_template: bool | None = Field(None, description="whether prompts go through the tokenizer's; if it has one")
-    engine: EngineSettings = Field(EngineSettings(), description="vLLM's settings, for judging and for serving")
+    engine: dict[str, Any] = Field({}, description="settings of the runtime's engine, for judging and for serving")
 
 
 class TextGeneration(Task):
@@ -40,12 +40,16 @@ class TextGeneration(Task):
     name = "text-generation"
     Options = TextGenerationOptions
     metrics = {
-        "perplexity": Metric(-1, "exp of the mean negative log-likelihood of a token"),
-        "agreement": Metric(+1, "share of positions with the baseline's most probable next token"),
-        "kl_divergence": Metric(-1, "mean over positions from the baseline's next-token distribution, nats", False),
+        "perplexity": Metric(-1),
+        "agreement": Metric(+1),
+        "kl_divergence": Metric(-1, recovers=False),
     }
     primary = ("perplexity",)
-    runtimes = ("vllm", "transformers")
+    contract = "tokens"
+    starts_from = ("checkpoint",)
+    auto_class = "AutoModelForCausalLM"
+    on_disk = True
+    distributions = ("transformers", "tokenizers")
     throughput_unit = "tokens/s"
     takes_preprocess = False  # engines answer OpenAI's requests as they come
 
@@ -124,14 +128,28 @@ class TextGeneration(Task):
             f"{what}: {len(items)} texts make {len(ids) // tokens} sequences of {tokens} tokens, {count} are asked for"
         )
 
+    def check_files(self) -> None:
+        """The tokenizer."""
+        _ = self.tokenizer
+
+    def check_enough(self, kind: str, items: Sequence[Any], calibration: Calibration | None) -> None:
+        tokens, count = self.options.window, self.options.windows
+        if kind == "calibration" and calibration is not None:
+            tokens, count = calibration.sequence_length, calibration.sequences
+        try:
+            _ = self.tokenizer
+        except QuantbentoError:  # is told by `check_files`
+            _certainly_enough(items, tokens, count, kind)
+        else:
+            self.sequences(self.check_all(items, None), tokens, count, kind)
+
     def windows(self, items: Sequence[Any]) -> np.ndarray:
         """What perplexity is computed over, of shape (windows, window)."""
         return self.sequences(items, self.options.window, self.options.windows, "evaluation")
 
-    def runtime_config(self, runtime: str) -> dict[str, Any]:
-        if runtime != "vllm":
-            return {}
-        return {"engine": self.options.engine.model_dump(mode="json", exclude_defaults=True)}
+    def calibrate(self, checked: Sequence[Any], wanted: Calibration) -> np.ndarray:
+        """int64 token ids of shape (sequences, sequence_length)."""
+        return self.sequences(checked, wanted.sequence_length, wanted.sequences, "calibration")
 
     def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
         same = baseline["top_ids"][:, :, 0] == variant["top_ids"][:, :, 0]
@@ -143,8 +161,12 @@ class TextGeneration(Task):
             "kl_divergence": float(divergence.mean()),
         }
 
-    def example(self) -> str:
-        return "Once upon a time"
+    def examples(self) -> list[str]:
+        return ["Once upon a time"]
+
+    def answer_schema(self) -> dict[str, Any]:
+        properties = {"text": {"type": "string"}, "tokens_generated": {"type": "integer"}}
+        return {"type": "object", "properties": properties | {"finish_reason": {"type": "string"}}}
 
     def item_schema(self) -> dict[str, Any]:
         return {"type": "string", "minLength": 1}
@@ -172,3 +194,17 @@ def _check_message(message: Any) -> None:
         raise InvalidInput('each message must be {"role": ..., "content": text}')
     if message.get("role") not in ROLES:
         raise InvalidInput(f"a message's role must be one of {', '.join(ROLES)}, not {message.get('role')!r}")
+
+
+def _certainly_enough(items: Sequence[Any], tokens: int, count: int, what: str) -> None:
+    """What can be told without a tokenizer: a text has no more tokens than bytes, and two that frame it.
+
+    Raises:
+        QuantbentoError: the texts are too few for any tokenizer.
+    """
+    if all(isinstance(item, str) for item in items):
+        most = sum(len(item.encode()) + 2 for item in items) // tokens
+        if most < count:
+            raise QuantbentoError(
+                f"{what}: {len(items)} texts make at most {most} sequences of {tokens} tokens, {count} are asked for"
+            )

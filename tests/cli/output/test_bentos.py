@@ -10,6 +10,7 @@ from quantbento.cli.output.bentos import print_contents, print_image
 from quantbento.packing.contents import Contents, PackedModel
 from quantbento.packing.image import Image
 from quantbento.store import StoredModel
+from quantbento.store.bento_description import BentoDescription, EntryService
 
 MEGABYTE = 1_000_000
 
@@ -18,9 +19,10 @@ MEGABYTE = 1_000_000
 def contents(tmp_path) -> Contents:
     (tmp_path / "env" / "python").mkdir(parents=True)
     (tmp_path / "env" / "python" / "requirements.txt").write_text("bentoml==1.4.39\ncolorful==1\nonnxruntime==1.31.1\n")
-    service = {"config": {"resources": {"cpu": "2", "memory": "1Gi"}}}
+    entry = EntryService("Embedding", {"cpu": "2", "memory": "1Gi"})
+    bento = BentoDescription("minilm", "v1", "service:Embedding", entry, ("encoder:0a1b",), {"runtime": "onnx"}, {})
     model = PackedModel(StoredModel("encoder:0a1b", Path("nowhere")), "sha256:0a1b", 24 * MEGABYTE, "int8-dynamic")
-    return Contents("minilm:v1", tmp_path, {"service": "service:Embedding", "services": [service]}, [model])
+    return Contents(tmp_path, bento, [model])
 
 
 def image(**changes) -> Image:

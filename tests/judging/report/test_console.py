@@ -11,7 +11,6 @@ import pytest
 
 from quantbento.judging.report import console
 from quantbento.judging.rows import ReferenceRow, Report, VariantRow
-from quantbento.recipe import load_recipe
 
 LONGEST = "a" * 30 + "-" + "b" * 32
 SPEEDUP = {"median": 1.5, "p10": 1.4, "p90": 1.6}
@@ -151,33 +150,3 @@ def test_failures_are_the_error_or_each_failed_gate():
         == ["min_speedup failed: 1.5 against 2 (0.5 short)"] * 2
     )
     assert console.failures(variant(gates=[PASSED])) == []
-
-
-def test_the_plan_tells_what_a_run_would_do(capsys):
-    recipe = {
-        "schema_version": 1,
-        "name": "demo",
-        "task": "tensor",
-        "model": {"factory": "somewhere:model"},
-        "evaluation": {"factory": "somewhere:samples", "count": 10},
-        "gates": {"min": {"accuracy": 0.9}},
-        "variants": [
-            {"name": "a", "quantizer": "onnx-dynamic", "gates": {"min": {"accuracy": 0.5}, "min_speedup": 2}},
-            {"name": "b", "quantizer": "torch-dynamic", "options": {"exclude": ["head*"]}},
-        ],
-    }
-    console.print_plan(load_recipe(recipe), ["needs 2 GB of memory"])
-    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    assert lines == [
-        "recipe   demo: tensor",
-        "model    factory somewhere:model",
-        "samples  factory somewhere:samples, count 10",
-        "measure  items 64, rounds 15, max_seconds 60.0, latency_calls 100, memory True, paired True",
-        "variant  a: onnx-dynamic (int8-dynamic), served by onnx",
-        "options defaults; gates min {'accuracy': 0.5}, min_speedup 2.0",
-        "stored as demo-a",
-        "variant  b: torch-dynamic (int8-dynamic), served by torch",
-        "options exclude ['head*']; gates min {'accuracy': 0.9}",
-        "stored as demo-b",
-        "note     needs 2 GB of memory",
-    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from benchmarks.server import bento, serve
+from examples.server import bento, serve
 from quantbento import store
 from quantbento.cli import main
 from quantbento.store import manifest

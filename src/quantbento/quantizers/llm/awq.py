@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from quantbento.quantizers.llm.rtn import Rtn
+from quantbento.quantizers.llm.autoround_base import AutoRoundQuantizer
 
 
-class Awq(Rtn):
+class Awq(AutoRoundQuantizer):
     name = "awq"
+    data = "calibration"

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
+from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
-from quantbento.quantizers.base import Job, Quantized, Quantizer
+from quantbento.inputs.job import Job
+from quantbento.quantizers.base import Quantized, Quantizer
 from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions, choose, count
 
 
@@ -24,17 +27,20 @@ class Int8Options(CheckpointOptions):
 
 class BitsAndBytes(Quantizer):
     runtimes = ("transformers",)
+    starts_from = ("checkpoint",)
     extra = "llm"
-    requires = ("bitsandbytes", "accelerate")
+    modules = ("bitsandbytes", "accelerate")
+    distributions = ("bitsandbytes", "accelerate", "transformers", "torch")
+    devices = ("cpu", "cuda")
 
+    @abstractmethod
     def config(self, options: Any, dtype: str) -> dict[str, Any]:
         """Keyword arguments of `transformers.BitsAndBytesConfig`."""
-        raise NotImplementedError
 
     def preflight(self, model: checkpoint.CheckpointFacts, options: CheckpointOptions) -> list[str]:
         try:
             choose(model, options)
-        except Exception as error:
+        except QuantbentoError as error:
             return [str(error)]
         return []
 

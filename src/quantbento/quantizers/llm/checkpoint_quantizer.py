@@ -16,7 +16,8 @@ from pydantic import Field
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
 from quantbento.inputs.checkpoint import FUSED, CheckpointFacts
-from quantbento.quantizers.base import Job, Quantized, Quantizer, QuantizerOptions, select
+from quantbento.inputs.job import Job
+from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
 from quantbento.quantizers.llm import isolated
 from quantbento.runtimes.vllm_settings import runs_on_cpu
 
@@ -36,8 +37,9 @@ class CheckpointQuantizer(Quantizer):
     """Writes a checkpoint for vLLM by a worker script."""
 
     runtimes = ("vllm",)
+    starts_from = ("checkpoint",)
     extra = "llm"
-    needs_calibration = True
+    devices = ("cpu", "cuda")
     worker: ClassVar[Path]
     requirements: ClassVar[Sequence[str]] = ()  # of the worker's own environment; without any it shares this one
 
@@ -54,19 +56,21 @@ class CheckpointQuantizer(Quantizer):
         return _fused_problems(model, chosen) + (_shape_problems(model, chosen, options.group_size) if grouped else [])
 
     def quantize(self, job: Job, options: Any, folder: Path) -> Quantized:
-        assert job.source.folder is not None and job.calibration is not None
+        assert job.source.folder is not None
         facts = checkpoint.inspect(job.source.folder, job.source.trust_remote_code)
         chosen = choose(facts, options)
         python = Path(sys.executable)
         if self.requirements:
             python = isolated.environment(self.requirements, job.progress.say)
         with tempfile.TemporaryDirectory(prefix="quantbento-") as temporary:
-            calibration = Path(temporary) / "calibration.npy"
-            np.save(calibration, job.calibration)
+            calibration = None
+            if self.data == "calibration":
+                calibration = Path(temporary) / "calibration.npy"
+                np.save(calibration, job.calibration)
             work = {
                 "model": str(job.source.folder),
                 "output": str(folder),
-                "calibration": str(calibration),
+                "calibration": calibration and str(calibration),
                 "ignore": sorted(facts.linears.keys() - set(chosen)),
                 **self.job(options),
             }

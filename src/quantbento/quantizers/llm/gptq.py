@@ -19,7 +19,9 @@ class GptqOptions(GroupOptions):
 class Gptq(CheckpointQuantizer):
     name = "gptq"
     scheme = "W4A16"
-    requires = ("uv",)
+    data = "calibration"
+    modules = ("uv",)
+    distributions = ()  # the worker's environment is pinned by `requirements`
     worker = LLM_COMPRESSOR
     requirements = LLM_COMPRESSOR_REQUIREMENTS
     Options = GptqOptions

@@ -19,7 +19,9 @@ class SmoothQuantOptions(CheckpointOptions):
 class SmoothQuant(CheckpointQuantizer):
     name = "smoothquant"
     scheme = "W8A8"
-    requires = ("uv",)
+    data = "calibration"
+    modules = ("uv",)
+    distributions = ()  # the worker's environment is pinned by `requirements`
     worker = LLM_COMPRESSOR
     requirements = LLM_COMPRESSOR_REQUIREMENTS
     Options = SmoothQuantOptions

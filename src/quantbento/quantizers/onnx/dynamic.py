@@ -19,8 +19,10 @@ from pydantic import Field, model_validator
 
 from quantbento.core.errors import QuantbentoError, summary
 from quantbento.core.machine import saturates
-from quantbento.inputs.onnx_export import LARGEST_IN_ONE_FILE, fp32_onnx, quiet
-from quantbento.quantizers.base import Job, Quantized, Quantizer, QuantizerOptions, select
+from quantbento.inputs.job import Job
+from quantbento.inputs.onnx_export import LARGEST_IN_ONE_FILE, quiet
+from quantbento.inputs.onnx_traces import strip_traces
+from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
 from quantbento.quantizers.onnx import per_token
 from quantbento.runtimes.onnx import MODEL
 
@@ -72,8 +74,10 @@ class OnnxDynamic(Quantizer):
     name = "onnx-dynamic"
     scheme = "int8-dynamic"
     runtimes = ("onnx",)
-    requires = ("onnx", "onnxruntime", "onnxscript")
-    takes_onnx = True
+    starts_from = ("module", "onnx")
+    modules = ("onnx", "onnxruntime", "onnxscript")
+    distributions = ("onnx", "onnxruntime", "onnxscript", "onnx-ir")
+    extra = "quantize"
     Options = OnnxDynamicOptions
 
     def quantize(self, job: Job, options: OnnxDynamicOptions, folder: Path) -> Quantized:
@@ -81,8 +85,9 @@ class OnnxDynamic(Quantizer):
 
         if not options.reduce_range and saturates():
             logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
-        exported = fp32_onnx(job)
+        exported = job.onnx()
         model = onnx.load(exported)
+        strip_traces(model)
         parameters = sum(prod(i.dims) for i in model.graph.initializer)
         model = _prepared(model)
         if options.activations == "per_token":

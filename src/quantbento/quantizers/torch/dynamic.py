@@ -16,7 +16,8 @@ from typing import Any
 from pydantic import Field
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.quantizers.base import Job, Quantized, Quantizer, QuantizerOptions, select
+from quantbento.inputs.job import Job
+from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
 from quantbento.tasks.base import ArrayTask, Task
 
 
@@ -30,7 +31,10 @@ class TorchDynamic(Quantizer):
     name = "torch-dynamic"
     scheme = "int8-dynamic"
     runtimes = ("torch", "transformers")
-    requires = ("torch",)
+    starts_from = ("module", "checkpoint")
+    modules = ("torch",)
+    distributions = ("torch", "cloudpickle")
+    extra = "quantize"
     Options = TorchDynamicOptions
 
     def quantize(self, job: Job, options: TorchDynamicOptions, folder: Path) -> Quantized:

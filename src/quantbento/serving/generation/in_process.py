@@ -45,7 +45,7 @@ class TransformersServer(GenerationServer):
     def __init__(self, settings: TransformersSettings, default: str, packed: Packed | None = None) -> None:
         super().__init__(settings, default, packed)
         self._thread = ThreadPoolExecutor(1, "quantbento-generate")
-        self._generator: text_generator.Generator | None = None
+        self._generator: text_generator.TextGenerator | None = None
 
     @property
     def ready(self) -> bool:
@@ -79,11 +79,11 @@ class TransformersServer(GenerationServer):
             self._generator.close()
             self._generator = None
 
-    def _load(self) -> text_generator.Generator:
+    def _load(self) -> text_generator.TextGenerator:
         loaded = self.stored.load(self.settings.threads)
-        assert isinstance(loaded, text_generator.Generator)
+        assert isinstance(loaded, text_generator.TextGenerator)
         task = loaded.task
-        loaded.runtime.generate([task.prompt_ids(task.example())], Sampling(max_tokens=2))
+        loaded.runtime.generate([task.prompt_ids(task.examples()[0])], Sampling(max_tokens=2))
         return loaded
 
     @property

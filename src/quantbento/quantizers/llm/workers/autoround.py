@@ -3,7 +3,7 @@
 The job:
 
     model, output       folders in hub format; what is not quantized is written in the model's own dtype
-    calibration         .npy file of int64 token ids, shape (sequences, tokens)
+    calibration         .npy file of int64 token ids, shape (sequences, tokens); null for "rtn", which needs none
     method              "rtn": round to nearest
                         "awq": activation-aware scaling (https://arxiv.org/abs/2306.00978), then round to nearest
                         "autoround": rounding and clipping tuned by sign gradients (https://arxiv.org/abs/2309.05516)
@@ -37,7 +37,15 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     _watch(job["method"], on_progress)
-    rows = torch.from_numpy(np.load(job["calibration"]))
+    data: dict[str, Any] = {}
+    if job["calibration"]:
+        rows = torch.from_numpy(np.load(job["calibration"]))
+        data = {
+            "dataset": [row[None] for row in rows],
+            "nsamples": len(rows),
+            "seqlen": rows.shape[1],
+            "batch_size": min(8, len(rows)),
+        }
     # Unknown arguments of AutoRound are ignored: what each method did is proven by its tests, on the weights.
     methods: dict[str, dict[str, Any]] = {
         "rtn": {"iters": 0, "disable_opt_rtn": True},
@@ -52,13 +60,10 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
         group_size=job["group_size"],
         sym=not job["scheme"].endswith("_ASYM"),
         layer_config={name: {"bits": 16} for name in job["ignore"]},
-        dataset=[row[None] for row in rows],
-        nsamples=len(rows),
-        seqlen=rows.shape[1],
-        batch_size=min(8, len(rows)),
         seed=job["seed"],
         device_map=0 if torch.cuda.is_available() else "cpu",
         enable_torch_compile=False,  # compiling takes longer than it saves on models that compile at all
+        **data,
         **methods[job["method"]],
     )
     tuner.quantize_and_save(str(folder / "written"), format=job["format"])

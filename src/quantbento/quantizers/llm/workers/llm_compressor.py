@@ -12,8 +12,8 @@ Runs where llm-compressor is installed (`LLM_COMPRESSOR_REQUIREMENTS`) and impor
     smoothing_strength    of "smoothquant", 0 to 1: how much of the activations' range goes over to the weights
     dampening             added to the Hessian's diagonal, as a fraction of its mean
 
-The result: `quantized`, the names of the layers that are quantized in the written checkpoint; `rounded`, a sentence on
-those among them whose Hessian could not be inverted and that were rounded to nearest instead, or null.
+The result: `rounded`, a sentence on those layers whose Hessian could not be inverted and that were rounded to nearest
+instead, or null. What was quantized, the checkpoint tells.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
         recipe=_modifiers(job),
         output_dir=job["output"],
     )
-    return {"quantized": _quantized(Path(job["output"])), "rounded": next(iter(rounded), None)}
+    return {"rounded": next(iter(rounded), None)}
 
 
 def _modifiers(job: dict[str, Any]) -> list[Any]:
@@ -72,19 +72,6 @@ def _calibration(file: str) -> Any:
     rows = torch.from_numpy(np.load(file))
     batches: Any = [{"input_ids": row[None], "attention_mask": torch.ones_like(row[None])} for row in rows]
     return DataLoader(batches, batch_size=None)
-
-
-def _quantized(folder: Path) -> list[str]:
-    """Names of the layers whose weights are integers in the checkpoint's files."""
-    from safetensors import safe_open
-
-    names = []
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, "pt") as tensors:
-            keys = tensors.keys()
-            names += [k for k in keys if k.endswith(".weight_packed")]
-            names += [k for k in keys if k.endswith(".weight") and tensors.get_slice(k).get_dtype() == "I8"]
-    return sorted(name.rpartition(".")[0] for name in names)
 
 
 def _watch(stages: list[str], on_progress: OnProgress) -> None:

@@ -14,9 +14,8 @@ import pytest
 import yaml
 
 from quantbento.core.errors import RecipeError
-from quantbento.making import plan, preflight
+from quantbento.making import checks, plan
 from quantbento.quantizers.llm import checkpoint_quantizer
-from quantbento.recipe import Recipe
 from tests.conftest import ROOT
 from tests.tiny_llama import tokenizer_of
 
@@ -66,7 +65,7 @@ def recipe(model, tmp_path) -> dict:
         "model": {"path": str(model)},
         "evaluation": texts,
         "calibration": texts | {"sequences": 8, "sequence_length": 16},
-        "variants": [{"name": "int4", "quantizer": "rtn", "options": {"group_size": 64}}],
+        "variants": [{"name": "int4", "quantizer": "awq", "options": {"group_size": 64}}],
     }
 
 
@@ -81,7 +80,7 @@ def problems(recipe: dict) -> list[str]:
     return found[0]
 
 
-def with_options(recipe: dict, quantizer: str = "rtn", **options: object) -> dict:
+def with_options(recipe: dict, quantizer: str = "awq", **options: object) -> dict:
     return recipe | {"variants": [{"name": "int4", "quantizer": quantizer, "options": options}]}
 
 
@@ -95,6 +94,7 @@ def test_a_sound_recipe_has_no_problems_and_tells_what_it_needs(recipe):
     assert plan.check(recipe, None)[1] == [note]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dry", [[], ["--dry-run"]], ids=["run", "dry-run"])
 def test_everything_wrong_comes_in_one_message_before_the_weights_are_read(recipe, model, tmp_path, dry):
     for left in set(model.iterdir()) - {model / "config.json"}:
@@ -111,18 +111,24 @@ def test_everything_wrong_comes_in_one_message_before_the_weights_are_read(recip
     assert done.stdout == ""
     found = done.stderr.strip().splitlines()
     assert found[0] == f"error: 5 problems in {path}:"
-    assert found[1].startswith("  - line ") and found[1].endswith(
-        "variants[1].options.scheme: input should be 'W4A16' or 'W4A16_ASYM', not 'W3A16'"
+    places = ["model: ", "calibration: ", "variant 'uneven': ", "variant 'w3': ", "variants[1].options.scheme: "]
+    keys = ["model:", "calibration:", "- name: uneven", "- name: w3", "scheme: W3A16"]
+    lines = path.read_text().splitlines()
+    for told, place, key in zip(found[1:], places, keys, strict=True):
+        line = next(i for i, text in enumerate(lines, 1) if text.strip().startswith(key))
+        assert told.startswith(f"  - line {line}: {place}")
+    model_told, calibration, uneven, w3, scheme = (
+        told.partition(place)[2] for told, place in zip(found[1:], places, strict=True)
     )
-    assert found[2].startswith(
-        "  - variant 'uneven': group_size 128 does not divide the 64, 192 inputs of 'model.layers.0.self_attn.q_proj' "
+    assert scheme == "input should be 'W4A16' or 'W4A16_ASYM', not 'W3A16'"
+    assert uneven.startswith(
+        "group_size 128 does not divide the 64, 192 inputs of 'model.layers.0.self_attn.q_proj' "
         "and 13 more; use 64, or add them to ignore"
     )
-    assert found[3].startswith("  - variant 'w3': group_size 48 does not divide the 64 inputs of")
-    assert found[4].startswith(f"  - model: there is no tokenizer in {model}; copy tokenizer.json")
-    assert found[5].startswith("  - calibration: 100 texts make at most ")
-    assert found[5].endswith(" sequences of 16 tokens, 5000 are asked for")
-    assert len(found) == 6
+    assert w3.startswith("group_size 48 does not divide the 64 inputs of")
+    assert model_told.startswith(f"there is no tokenizer in {model}; copy tokenizer.json")
+    assert calibration.startswith("100 texts make at most ")
+    assert calibration.endswith(" sequences of 16 tokens, 5000 are asked for")
 
 
 @pytest.mark.parametrize(
@@ -173,9 +179,9 @@ def test_a_folder_that_is_no_language_model(recipe, model, name, content, told):
     ],
     ids=["k", "up", "all-of-attention", "gate-and-up", "not-fused"],
 )
-@pytest.mark.parametrize("quantizer", ["rtn", "smoothquant"])
+@pytest.mark.parametrize("quantizer", ["awq", "smoothquant"])
 def test_layers_that_vllm_fuses_are_kept_together(recipe, quantizer, ignore, fused):
-    options = {"ignore": ignore} | ({"group_size": 32} if quantizer == "rtn" else {})
+    options = {"ignore": ignore} | ({"group_size": 32} if quantizer == "awq" else {})
     recipe = with_options(recipe, quantizer, **options)
     if fused is None:
         plan.check(recipe, None)
@@ -223,7 +229,7 @@ def test_bitsandbytes_has_no_groups_but_layers_to_choose(recipe):
 
 
 def test_too_little_memory(recipe, monkeypatch):
-    monkeypatch.setattr(preflight, "_memory", lambda: 1_000_000_000)
+    monkeypatch.setattr(checks.machine, "memory_bytes", lambda: 1_000_000_000)
     assert problems(recipe) == ["quantizing needs about 2 GB of memory; this machine has 1 GB"]
 
 
@@ -252,6 +258,65 @@ def test_a_bad_text_is_named_by_its_place(recipe, tmp_path):
     assert problems(recipe) == ["evaluation: item 1: must be a string or a list of messages, not int"]
 
 
-def test_models_held_in_memory_are_not_looked_at(recipe):
-    other = Recipe.model_validate(recipe | {"task": "feature-extraction"})
-    assert preflight.check(other, other.variants) == preflight.Findings()
+@pytest.fixture
+def encoder(tiny_encoder, tmp_path) -> dict:
+    """Nothing is wrong with it; its model is held in memory."""
+    (tmp_path / "texts.txt").write_text("one\ntwo\n")
+    return {
+        "schema_version": 1,
+        "name": "tiny",
+        "task": "feature-extraction",
+        "model": {"path": str(tiny_encoder)},
+        "evaluation": {"path": str(tmp_path / "texts.txt")},
+        "variants": [{"name": "int8", "quantizer": "torch-dynamic"}],
+    }
+
+
+def test_models_held_in_memory_are_looked_at_too(encoder, tmp_path):
+    assert plan.check(encoder, None)[1] == [
+        "not checked: whether the model's weights load, and whether it takes the samples"
+    ]
+    (tmp_path / "empty").mkdir()
+    encoder["model"]["path"] = str(tmp_path / "empty")
+    encoder["evaluation"]["count"] = 3
+    encoder["custom_objects"] = {"preprocess": "no_such_module:halve"}
+    with pytest.raises(RecipeError) as caught:
+        plan.check(encoder, None)
+    assert caught.value.problems == [
+        f"model: {tmp_path / 'empty'} is no model in hub format: it has no config.json",
+        f"evaluation: {tmp_path / 'texts.txt'} has 2 samples; count asks for 3",
+        "custom_objects.preprocess: 'no_such_module:halve': no module named 'no_such_module'; run from the folder that "
+        "holds it, or install it",
+    ]
+
+
+def test_a_file_that_is_no_onnx_file_is_found_in_a_dry_run(tmp_path):
+    (tmp_path / "m.onnx").write_bytes(b"nothing of the kind")
+    (tmp_path / "x.npz").write_bytes(b"nor this")
+    recipe = {
+        "schema_version": 1,
+        "name": "graph",
+        "task": "tensor",
+        "model": {"onnx": str(tmp_path / "m.onnx")},
+        "evaluation": {"path": str(tmp_path / "x.npz")},
+        "variants": [{"name": "int8", "quantizer": "onnx-dynamic"}],
+    }
+    model, evaluation = problems(recipe)
+    assert model.startswith(f"model: {tmp_path / 'm.onnx'} is not an ONNX file")
+    assert evaluation.startswith(f"evaluation: {tmp_path / 'x.npz'} cannot be read as .npz")
+
+
+@pytest.mark.parametrize(
+    ("model", "evaluation", "told"),
+    [
+        ({"id": "owner/name"}, {"dataset": "glue"}, ["the hub model owner/name, which", "dataset glue, is not loaded"]),
+        ({"factory": "own:model"}, {"factory": "own:texts"}, ["own:model, which is not", "own:texts, is not called"]),
+    ],
+    ids=["hub", "factory"],
+)
+@pytest.mark.parametrize("task", ["feature-extraction", "text-generation"])
+def test_a_dry_run_says_what_it_did_not_check(encoder, model, evaluation, told, task):
+    _, notes = plan.check(encoder | {"model": model, "evaluation": evaluation, "task": task}, None)
+    assert len(notes) == len(told)
+    for note, text in zip(notes, told, strict=True):
+        assert note.startswith("not checked: ") and text in note

@@ -6,15 +6,15 @@ import os
 
 import pytest
 
-from quantbento.core import cores
-from quantbento.core.cores import default_threads
+from quantbento.core import machine
+from quantbento.core.machine import default_threads
 
 
 @pytest.fixture(autouse=True)
 def groups(tmp_path, monkeypatch):
     """A machine of 64 cores without control groups."""
-    monkeypatch.setattr(cores, "CPU_MAX", tmp_path / "cpu.max")
-    monkeypatch.setattr(cores, "CFS", tmp_path / "cpu")
+    monkeypatch.setattr(machine, "CPU_MAX", tmp_path / "cpu.max")
+    monkeypatch.setattr(machine, "CFS", tmp_path / "cpu")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     return tmp_path
 

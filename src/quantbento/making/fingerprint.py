@@ -1,0 +1,54 @@
+"""What a variant is made from, as a hash: two equal ones need one run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from quantbento import __version__
+from quantbento.core import registry, user_code
+from quantbento.core.machine import package_versions
+from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant
+
+FINGERPRINT = "fingerprint"  # the manifest's key that tells what a stored model was made from
+
+
+def distributions(resolved: ResolvedRecipe, variant: ResolvedVariant) -> list[str]:
+    """Packages whose versions decide what is made, as the parts that take part in it declare them."""
+    parts = (resolved.inputs.model, resolved.task, variant.quantizer, variant.runtime)
+    return sorted({name for part in parts for name in part.distributions})
+
+
+def fingerprint(resolved: ResolvedRecipe, variant: ResolvedVariant, identities: dict[str, Any]) -> str:
+    """Of a variant.
+
+    Args:
+        identities: of the recipe's parts, as `RecipeInputs.identity` gives them. Samples that the quantizer does not
+            use are left out.
+
+    Raises:
+        QuantbentoError: a function that the options name is not there.
+    """
+    recipe, spec = resolved.recipe, variant.spec
+    unused = {kind for kind in ("calibration", "training") if variant.quantizer.data != kind}
+    outside = {
+        "task": registry.identity("task", recipe.task),
+        "quantizer": registry.identity("quantizer", spec.quantizer),
+        "runtime": registry.identity("runtime", registry.name_of("runtime", variant.runtime)),
+    }
+    functions = [*user_code.named_in(variant.options), *user_code.named_in(resolved.options)]
+    parts = {
+        "quantbento": __version__,
+        "packages": package_versions(distributions(resolved, variant)),
+        "outside": {kind: identity for kind, identity in outside.items() if identity},
+        "functions": [user_code.identity(function) for function in functions],
+        "task": [recipe.task, recipe.task_options],
+        "variant": spec.model_dump(mode="json", exclude={"gates"}),
+        "gates": variant.gates.model_dump(),
+        "benchmark": recipe.benchmark.model_dump(),
+        "labels": recipe.labels,
+        "description": recipe.description,
+        **{part: identity for part, identity in identities.items() if part not in unused},
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,80 @@
+"""What a recipe names from outside: the model and the samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
+
+from quantbento.core.errors import one_of
+from quantbento.core.user_code import UserCode
+from quantbento.recipe.strict import Strict
+
+
+def _existing(path: Path, info: ValidationInfo, kind: str) -> Path:
+    """Relative paths start at the recipe's own folder, wherever the command was run."""
+    base = (info.context or {}).get("base", Path())
+    path = (base / path.expanduser()).resolve()
+    if not (path.is_dir() if kind == "folder" else path.is_file()):
+        raise ValueError(f"no such {kind}: {path}")
+    return path
+
+
+ExistingFile = Annotated[Path, AfterValidator(lambda p, info: _existing(p, info, "file"))]
+ExistingFolder = Annotated[Path, AfterValidator(lambda p, info: _existing(p, info, "folder"))]
+
+
+class ModelSpec(Strict):
+    """Where the full-precision model comes from; exactly one of the first five."""
+
+    id: str | None = Field(None, description="a model on the hub, `owner/name`")
+    path: ExistingFolder | None = Field(None, description="a local folder in hub format")
+    package: str | None = Field(None, description="an installed distribution that carries the model")
+    factory: UserCode | None = Field(None, description="a Python function that returns the model")
+    onnx: ExistingFile | None = Field(None, description="an ONNX file")
+    revision: str | None = Field(None, description="of the hub model: a branch, tag or commit")
+    subfolder: str = Field("", description="where the model lies inside the hub model, folder or package")
+    adapter: ExistingFolder | None = Field(None, description="a PEFT LoRA adapter to merge into the model")
+    trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ModelSpec:
+        kinds = ("id", "path", "package", "factory", "onnx")
+        given = [k for k in kinds if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of {one_of(kinds)} is needed, not {len(given) or 'none'}")
+        if self.revision and not self.id:
+            raise ValueError("revision goes with id")
+        if self.subfolder and given[0] in ("factory", "onnx"):
+            raise ValueError(f"subfolder does not go with {given[0]}")
+        if self.adapter and given[0] == "onnx":
+            raise ValueError("an adapter cannot be merged into an ONNX file; name the PyTorch model instead")
+        return self
+
+
+class Samples(Strict):
+    """Data to judge variants on; exactly one of path, dataset and factory."""
+
+    path: ExistingFile | None = Field(None, description=".txt (a text a line), .jsonl, .csv or .npz")
+    dataset: str | None = Field(None, description="a name for datasets.load_dataset")
+    factory: UserCode | None = Field(None, description="a Python function: inputs, or (inputs, labels)")
+    config: str | None = Field(None, description="of the dataset")
+    split: str = Field("test", description="of the dataset")
+    text: str = Field("text", description="column of the texts")
+    label: str = Field("label", description="column of the labels, used where it exists")
+    count: int | None = Field(None, gt=0, description="how many to use; fewer than that is an error")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Samples:
+        given = [k for k in ("path", "dataset", "factory") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of 'path', 'dataset' or 'factory' is needed, not {len(given) or 'none'}")
+        return self
+
+
+class Calibration(Samples):
+    """Texts that quantizers calibrate on: one after the other, cut into sequences of equal length."""
+
+    sequences: int = Field(128, gt=0, description="how many; fewer than that is an error")
+    sequence_length: int = Field(512, gt=1, description="tokens of each")

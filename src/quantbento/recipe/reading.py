@@ -1,0 +1,63 @@
+"""A recipe out of a YAML file or a mapping, with every problem of its shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from quantbento.core.errors import RecipeError
+from quantbento.recipe.document import Document, Problem, describe_errors
+from quantbento.recipe.schema import Recipe
+
+
+@dataclass(frozen=True)
+class ReadRecipe:
+    """What was read.
+
+    Attributes:
+        recipe: None where its shape is wrong.
+        data: as it was given, to look for further problems in, whatever the shape.
+        problems: of its shape.
+    """
+
+    recipe: Recipe | None
+    data: dict[str, Any]
+    document: Document
+    problems: list[Problem] = field(default_factory=list)
+
+    def error(self, problems: list[Problem]) -> RecipeError:
+        """One error of all problems, each with its line."""
+        return RecipeError(list(dict.fromkeys(self.document.lines(problems))), self.document.name)
+
+
+def read_recipe(source: str | Path | dict[str, Any] | Recipe) -> ReadRecipe:
+    """A recipe, or what is wrong with it.
+
+    Raises:
+        RecipeError: the file cannot be read at all.
+    """
+    if isinstance(source, Recipe):
+        data = source.model_dump(exclude_unset=True)
+        return ReadRecipe(source, data, Document(data, f"recipe {source.name!r}", Path.cwd()))
+    document = Document.of(source)
+    try:
+        recipe = Recipe.model_validate(document.data, context={"base": document.folder})
+    except ValidationError as error:
+        return ReadRecipe(None, document.data, document, describe_errors(error, Recipe))
+    return ReadRecipe(recipe, document.data, document)
+
+
+def load_recipe(source: str | Path | dict[str, Any] | Recipe) -> Recipe:
+    """A recipe of the right shape.
+
+    Raises:
+        RecipeError: with every problem of its shape, each with its place (and line, in a file).
+    """
+    read = read_recipe(source)
+    problems = list(read.problems)
+    if read.recipe is None or read.document.lines(problems):
+        raise read.error(problems)
+    return read.recipe

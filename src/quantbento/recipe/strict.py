@@ -1,0 +1,7 @@
+"""The base of everything a recipe holds: unknown keys are refused, nothing changes afterwards."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
