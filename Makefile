@@ -44,10 +44,10 @@ container: install
 test: install
 	$(BIN)/python -m pytest
 
-# A worker per core, at most four: each imports torch. A file's tests stay on one worker, so that its fixtures are made
-# once. OMP_NUM_THREADS: workers whose torch takes every core wait for each other.
+# One worker per core, but at most four, because each imports torch. The tests of a file stay on one worker, so that
+# their fixtures are made once.
 test-quick: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile \
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile \
 	  -m "not slow and not server and not vllm and not container"
 
 # Writes configs/bentos/requirements: the exact versions that the Bentos' images install. Run it after a change of

@@ -7,9 +7,9 @@ import shlex
 
 import bentoml
 
-from quantbento.serving.generation.settings import VLLMSettings
+from quantbento.serving.generation.settings import GenerationSettings
 
-config = VLLMSettings().service_config()
+config = GenerationSettings().service_config()
 
 
 @bentoml.service(**config, http={"proxy_port": int(os.environ["PROXIED_PORT"])}, endpoints={"readyz": "/health"})

@@ -1,8 +1,8 @@
 #!/bin/sh
-# A base image with Python 3.11, made from Debian's packages: for machines that reach no image registry.
+# Makes a base image with Python 3.11 from Debian's packages, for machines that reach no image registry.
 #   deploy/debian_base.sh [NAME]      localhost/quantbento-base by default
 #   DEBIAN_MIRROR=...                 where the packages come from; debootstrap's default otherwise
-# Needs root, buildah and debootstrap, and two minutes. It has what python:3.11-slim has: Python, venv and pip.
+# It needs root, buildah, debootstrap and two minutes. The image has what python:3.11-slim has: Python, venv and pip.
 set -eu
 name=${1:-localhost/quantbento-base}
 for tool in buildah debootstrap; do
@@ -16,7 +16,7 @@ chmod 755 "$folder"
 debootstrap --variant=minbase --include=ca-certificates,python3,python3-pip,python3-venv bookworm "$folder" ${DEBIAN_MIRROR:-} > "$folder.log" 2>&1 \
   || { tail -n 20 "$folder.log" >&2; echo "debootstrap failed; its log is $folder.log" >&2; exit 1; }
 rm -f "$folder.log" "$folder"/var/cache/apt/archives/*.deb "$folder"/var/lib/apt/lists/*_*
-# `pip install` works as in Python's own images.
+# Without this file `pip install` works as in Python's own images.
 rm -f "$folder"/usr/lib/python3*/EXTERNALLY-MANAGED
 container=$(buildah from scratch)
 trap 'rm -rf "$folder"; buildah rm "$container" > /dev/null' EXIT

@@ -7,6 +7,7 @@ import re
 import sys
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from quantbento.core import user_code
 from quantbento.core.errors import QuantbentoError
@@ -86,3 +87,22 @@ def test_identity_follows_the_source_and_imports_nothing(project, tmp_path):
     path.write_text(path.read_text() + "\n# changed")
     assert user_code.identity(reference)["sha256"] != first["sha256"]
     assert project not in sys.modules
+
+
+class Options(BaseModel):
+    train: user_code.UserCode
+    more: dict[str, list[user_code.UserCode]] = {}
+    text: str = "not:code"
+
+
+def test_functions_named_in_options_are_found_however_deep():
+    options = Options(train="a.b:c", more={"x": ["d:e", "f:g"]})
+    assert user_code.named_in(options) == ["a.b:c", "d:e", "f:g"]
+    assert user_code.named_in([{"options": options}, "h:i"]) == ["a.b:c", "d:e", "f:g"]
+    assert options.model_dump(mode="json") == {"train": "a.b:c", "more": {"x": ["d:e", "f:g"]}, "text": "not:code"}
+
+
+@pytest.mark.parametrize("wrong", ["no-colon", "a:", ":b", "a:b:c", "1a:b", "a b:c"])
+def test_what_is_no_reference_is_refused(wrong):
+    with pytest.raises(ValidationError, match="should match pattern"):
+        Options(train=wrong)

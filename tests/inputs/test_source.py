@@ -11,6 +11,7 @@ import huggingface_hub.constants
 import onnx
 import pytest
 
+from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
 from quantbento.inputs.source import NamedModel
@@ -194,6 +195,19 @@ def test_a_hub_model_is_pinned_to_a_commit_and_read_from_the_cache(hub_cache, re
     source = load_source(spec, TASK)
     assert source.folder.name == COMMIT
     assert hidden(source.module).shape == (1, 5, 32)
+
+
+def test_a_branch_that_moves_during_a_run_changes_neither_what_is_fetched_nor_what_is_said(hub_cache, tiny_encoder):
+    """What was identified is what is quantized: the branch is resolved once."""
+    model = NamedModel(ModelSpec(id="tiny/encoder", revision="main"), registry.task(TASK))
+    assert model.identity()["revision"] == COMMIT
+    other = "f" * 40
+    repository = hub_cache / "models--tiny--encoder"
+    shutil.copytree(tiny_encoder, repository / "snapshots" / other)
+    (repository / "refs" / "main").write_text(other)
+    assert identify(ModelSpec(id="tiny/encoder"))["revision"] == other
+    assert model.load().folder.name == COMMIT
+    assert model.identity()["revision"] == COMMIT
 
 
 @pytest.mark.parametrize(

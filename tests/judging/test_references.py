@@ -10,7 +10,9 @@ from quantbento.core.errors import QuantbentoError
 from quantbento.core.progress import Silent
 from quantbento.judging.references import prepare
 from quantbento.recipe import Benchmark
+from quantbento.runtimes.onnx import OnnxRuntime
 from tests.jobs import job_of, numbers, onnx_file
+from tests.trained_llama import job_of_trained
 
 FEW = Benchmark(items=4, rounds=3, latency_calls=10)
 
@@ -135,3 +137,40 @@ def test_a_baseline_that_is_not_finite_ends_the_run(tmp_path):
 
     with pytest.raises(QuantbentoError, match="the full-precision model gives NaN or infinity"):
         references_of(Broken(), tmp_path)
+
+
+class WithoutReference(OnnxRuntime):
+    """A runtime in which full precision does not exist."""
+
+    name = "without-reference"
+    runs = ()
+
+    @classmethod
+    def write_reference(cls, job, folder, dtype):
+        return None
+
+
+def test_a_runtime_without_full_precision_is_told_and_not_replaced_by_the_baseline(tmp_path):
+    notes = Notes()
+    job = job_of(nn.Linear(64, 4), list(numbers(6, 64)), tmp_path)
+    job.progress = notes
+    made = prepare(job, job.samples, [WithoutReference], FEW, 1)
+    assert names(made) == ["torch-fp32", "torch-bf16"]
+    assert made.of_runtime("without-reference") is None
+    assert made.missing == ["without-reference"] and made.refused == {}
+    [told] = [note for note in notes.said if note.startswith("without-reference: ")]
+    assert told.endswith("there is no full precision in this runtime; its variants are compared with the baseline only")
+    made.close()
+
+
+def test_every_runtime_of_the_project_writes_full_precision(trained_llama, tmp_path):
+    """Of the kinds of models that it runs."""
+    jobs = {"arrays": job_of(nn.Linear(64, 4), list(numbers(6, 64)), tmp_path)}
+    jobs["tokens"] = job_of_trained(trained_llama, tmp_path)
+    for name in registry.RUNTIMES:
+        runtime = registry.runtime(name)
+        folder = tmp_path / name
+        folder.mkdir()
+        job = jobs[runtime.contract]
+        assert runtime.write_reference(job, folder, job.source.dtype or "float32") is not None
+        assert any(folder.iterdir())

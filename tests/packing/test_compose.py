@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from quantbento.serving.generation.settings import VLLMSettings
+from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.serving.settings import PREFIX, ServiceSettings, Settings
 from tests.conftest import ROOT
 
@@ -32,7 +32,7 @@ def test_a_compose_service_may_do_as_little_as_a_pod(name):
     assert service["image"].startswith("${BENTO_IMAGE:?")
 
 
-@pytest.mark.parametrize(("name", "kind"), [("bento", ServiceSettings), ("bento-gpu", VLLMSettings)])
+@pytest.mark.parametrize(("name", "kind"), [("bento", ServiceSettings), ("bento-gpu", GenerationSettings)])
 def test_a_compose_service_ends_after_its_longest_request(name, kind):
     service = COMPOSE["services"][name]
     timeout = float(service["environment"]["QUANTBENTO_TIMEOUT_SECONDS"])

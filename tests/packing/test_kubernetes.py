@@ -11,7 +11,8 @@ import yaml
 
 from quantbento.packing import kubernetes
 from quantbento.packing.kubernetes import QUERY, VLLM_QUERY, Rendered
-from quantbento.serving.settings import Settings
+from quantbento.serving.generation.settings import GenerationSettings
+from quantbento.serving.settings import ServiceSettings
 from tests.conftest import ROOT, model_store
 from tests.kubectl import Manifests
 from tests.packing.test_kubernetes_templates import KUBERNETES
@@ -210,4 +211,4 @@ def test_the_manual_names_settings_that_there_are():
     page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
     named = {name.lower() for name in re.findall(r"`?QUANTBENTO_([A-Z_]+)", page)} - {"image", "port"}
     assert named
-    assert named <= Settings.all_names()
+    assert named <= {*ServiceSettings.model_fields, *GenerationSettings.model_fields}

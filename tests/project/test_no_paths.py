@@ -55,6 +55,7 @@ def test_a_stored_model_of_the_user_s_own_code_names_no_folder(two_moons, places
         assert mentions(store.find(name).path, places) == ""
 
 
+@pytest.mark.slow
 def test_a_bento_names_no_folder(served_home, places):
     assert mentions(built_encoder(served_home).path, places) == ""
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import quantbento
-from benchmarks.server import bento, serve
+from examples.server import bento, serve
 from quantbento import store
 from tests.conftest import ROOT, model_store
 from tests.tiny_llama import write_tiny_llama

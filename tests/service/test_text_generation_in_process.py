@@ -1,16 +1,19 @@
-"""A real `bentoml serve service:TextGenerationTransformers`: a random tiny Llama in NF4, asked over HTTP."""
+"""A real `bentoml serve` of a language model that vLLM does not load: a random tiny Llama in NF4, asked over HTTP."""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 
 import httpx
 import openai
 import pytest
+import yaml
 
 import quantbento
-from benchmarks.server import bento, serve
+from examples.server import bento, serve
 from quantbento import store
 from quantbento.runtimes import artifact
 from tests.conftest import ROOT, model_store
@@ -54,6 +57,26 @@ def server(home, tmp_path_factory):
     log = tmp_path_factory.mktemp("log") / "server.log"
     with serve(bento("service:TextGenerationTransformers"), environment, log, START_SECONDS) as server:
         yield server
+
+
+def test_the_service_and_its_former_name_are_one():
+    import service
+
+    assert service.TextGenerationTransformers is service.TextGeneration
+
+
+def test_a_bento_of_the_former_name_is_built_and_served(home, tmp_path):
+    """`configs/bentos/tiny-llama-nf4.yaml` names `TextGenerationTransformers`, as Bentos before it did."""
+    own = {"BENTOML_HOME": str(home)}
+    command = ["build", "-f", "configs/bentos/tiny-llama-nf4.yaml", "--arg", f"model={NAME}", "."]
+    subprocess.run([*bento()[:3], *command], cwd=ROOT, env={**os.environ, **own}, check=True, capture_output=True)
+    [description] = home.glob("bentos/tiny-llama-nf4/*/bento.yaml")
+    assert yaml.safe_load(description.read_text())["service"] == "service:TextGenerationTransformers"
+    with serve(bento("tiny-llama-nf4:latest"), own, tmp_path / "server.log", START_SECONDS) as server:
+        info = httpx.get(f"{server.url}/info").json()
+        assert (info["model"].partition(":")[0], info["runtime"]) == (NAME, "transformers")
+        answer = httpx.post(f"{server.url}/generate", json={"prompt": PROMPT, "max_tokens": 2}, timeout=60)
+        assert answer.json()["tokens_generated"] == 2
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from quantbento.serving.answers import Failed, answers_of
+from quantbento.serving.answers import Answers, Failed
 from quantbento.serving.errors import ItemFailed
 
-Vectors = TypeAdapter(answers_of({"type": "array", "items": {"type": "number"}}))
+Vectors = TypeAdapter(Annotated[list[Any], Answers(lambda: {"type": "array", "items": {"type": "number"}})])
 
 
 def test_arrays_are_rendered_as_float32():
@@ -30,3 +31,10 @@ def test_a_failed_answer_is_the_clients_422_with_its_place():
 def test_the_schema_says_what_an_answer_is():
     schema = Vectors.json_schema(mode="serialization")
     assert schema == {"type": "array", "items": {"type": "array", "items": {"type": "number"}}}
+
+
+def test_two_services_answers_are_two_types():
+    """BentoML keeps one class for types that are equal, and with it one service's schema."""
+    one, two = Answers(lambda: {"type": "string"}), Answers(lambda: {"type": "number"})
+    assert one != two
+    assert one.content_type == two.content_type == "application/json"

@@ -1,4 +1,4 @@
-"""A Bento packs the model version of its day, and serves that one when the store holds a newer."""
+"""A Bento packs one model version, and serves that one when the store holds a newer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 import pytest
 import yaml
 
-from benchmarks.server import bento, serve
+from examples.server import bento, serve
 from quantbento import store
 from quantbento.serving.bento import Packed, model_to_pack, packed_in
 from quantbento.serving.errors import CannotServe
@@ -35,6 +35,14 @@ def test_the_version_to_pack_is_an_exact_one(served_home):
         missing = model_to_pack("tiny-encodr-onnx-int8")
         with pytest.raises(CannotServe, match="did you mean 'tiny-encoder-onnx-int8'"):
             missing.to_info()
+
+
+@pytest.mark.parametrize("method", ["to_info", "resolve"], ids=["built", "served"])
+def test_wrong_settings_are_neither_built_nor_served(served_home, method):
+    with model_store(served_home):
+        refused = model_to_pack("tiny-encoder-onnx-int8", "setting 'max_items': no")
+        with pytest.raises(CannotServe, match="setting 'max_items': no"):
+            getattr(refused, method)()
 
 
 @pytest.mark.slow

@@ -55,14 +55,14 @@ def test_a_model_that_does_not_answer_never_gets_ready(served_home, monkeypatch)
 def test_one_failing_item_leaves_the_others_their_answers(encoder, monkeypatch):
     texts, _ = labelled_texts(9, seed=5)
     alone = encoder.answers(texts)
-    run = encoder.predictor.run
+    run = encoder.loaded.run
 
     def poisoned(checked):
         if texts[4] in checked:
             raise RuntimeError("poison")
         return run(checked)
 
-    monkeypatch.setattr(encoder.predictor, "run", poisoned)
+    monkeypatch.setattr(encoder.loaded, "run", poisoned)
     answers = encoder.answers(texts)
     assert isinstance(answers[4], Failed)
     assert all((a == b).all() for i, (a, b) in enumerate(zip(answers, alone, strict=True)) if i != 4)
@@ -70,8 +70,8 @@ def test_one_failing_item_leaves_the_others_their_answers(encoder, monkeypatch):
 
 def test_a_bad_item_is_named_with_its_place(encoder):
     with pytest.raises(InvalidInput, match="item 1: must not be empty"):
-        encoder.check(["fine", " "])
-    assert encoder.only_check(["fine"]) == ["fine"]
+        encoder.check_inputs(["fine", " "])
+    assert encoder.only_check_inputs(["fine"]) == ["fine"]
 
 
 def test_tokens_are_counted_with_the_special_ones(encoder):

@@ -6,9 +6,10 @@ import pytest
 
 from quantbento import __version__, store
 from quantbento.runtimes import artifact
+from quantbento.serving import served
 from quantbento.serving.bento import Packed
 from quantbento.serving.errors import CannotServe
-from quantbento.serving.served import Served
+from quantbento.serving.model import ServedModel
 from quantbento.serving.settings import ServiceSettings
 from tests.conftest import model_store
 
@@ -24,35 +25,43 @@ from tests.conftest import model_store
     ids=["default", "setting", "packed-beats-setting", "packed"],
 )
 def test_the_model_is_the_packed_one_or_the_settings_or_the_default(model, packed, tag):
-    assert Served(ServiceSettings(model=model), "default", packed).tag == tag
+    assert ServedModel(ServiceSettings(model=model), "default", "tensor", packed).tag == tag
+
+
+def test_in_a_bento_its_model_is_found_by_itself(tmp_path, monkeypatch):
+    (tmp_path / "src").mkdir()
+    description = "name: tiny\nversion: v1\nmodels: []\nservices:\n- models:\n  - tag: demo:abc\n"
+    (tmp_path / "bento.yaml").write_text(description)
+    monkeypatch.chdir(tmp_path / "src")  # as BentoML does before it imports a Bento's service
+    assert ServedModel(ServiceSettings(model="mine"), "default", "tensor").tag == "demo:abc"
 
 
 def test_a_model_beside_the_packed_one_is_refused(monkeypatch):
-    served = Served(ServiceSettings(), "default", Packed("bento:1", "mine:abc"))
+    serving = ServedModel(ServiceSettings(), "default", "tensor", Packed("bento:1", "mine:abc"))
     for harmless in ("", "mine", "mine:abc"):
         monkeypatch.setenv("QUANTBENTO_MODEL", harmless)
-        served.refuse_another_model()
+        serving.refuse_another_model()
     monkeypatch.setenv("QUANTBENTO_MODEL", "mine:def")
     with pytest.raises(CannotServe, match="QUANTBENTO_MODEL=mine:def, but bento:1 packs mine:abc"):
-        served.refuse_another_model()
-    Served(ServiceSettings(), "default").refuse_another_model()
+        serving.refuse_another_model()
+    ServedModel(ServiceSettings(), "default", "tensor").refuse_another_model()
 
 
 def test_a_version_saved_meanwhile_changes_nothing(demo_model, tmp_path):
-    served = Served(ServiceSettings(model="demo-int8"), "default")
-    assert served.stored.tag == demo_model.tag
+    serving = ServedModel(ServiceSettings(model="demo-int8"), "default", "tensor")
+    assert serving.stored.tag == demo_model.tag
     newer = tmp_path / "newer"
     newer.mkdir()
     (newer / "model.onnx").write_bytes(b"newer")
     assert store.save("demo-int8", newer, {"variant": {}}, {}, {}).tag == store.find("demo-int8").tag != demo_model.tag
-    assert served.stored.tag == demo_model.tag
+    assert serving.stored.tag == demo_model.tag
 
 
 def test_info_names_the_model_by_its_digest(served_home):
     with model_store(served_home):
         stored = store.find("tiny-encoder-onnx-int8")
-        served = Served(ServiceSettings(model="tiny-encoder-onnx-int8"), "default", None)
-        assert served.info() == {
+        serving = ServedModel(ServiceSettings(model="tiny-encoder-onnx-int8"), "default", "feature-extraction")
+        assert serving.info() == {
             "model": stored.tag,
             "digest": stored.digest,
             "task": artifact.describe(stored.path)["task"],
@@ -61,5 +70,35 @@ def test_info_names_the_model_by_its_digest(served_home):
             "bento": None,
             "quantbento": __version__,
         }
-        packed = Served(ServiceSettings(), "default", Packed("bento:1", stored.tag))
+        packed = ServedModel(ServiceSettings(), "default", "feature-extraction", Packed("bento:1", stored.tag))
         assert packed.info()["bento"] == "bento:1"
+
+
+@pytest.mark.parametrize(
+    ("tag", "said"),
+    [
+        (
+            "tiny-classifier-torch-int8",
+            "bentoml serve service:TextClassification --arg model=tiny-classifier-torch-int8:",
+        ),
+        ("tiny-tensor-onnx-int8", "bentoml serve service:TensorModel --arg model=tiny-tensor-onnx-int8:"),
+    ],
+)
+def test_a_model_for_another_task_is_told_its_service(served_home, tag, said):
+    with model_store(served_home), pytest.raises(CannotServe, match=said):
+        ServedModel(ServiceSettings(model=tag), "unused", "feature-extraction").preflight()
+
+
+def test_a_package_that_the_runtime_needs_is_named(served_home, monkeypatch):
+    monkeypatch.setattr(served, "missing_packages", list)
+    with (
+        model_store(served_home),
+        pytest.raises(CannotServe, match=r"package 'onnxruntime', .*pip install 'quantbento\[onnx\]'"),
+    ):
+        ServedModel(ServiceSettings(model="tiny-encoder-onnx-int8"), "unused", "feature-extraction").preflight()
+
+
+def test_wrong_settings_are_refused_before_a_model_is_looked_for(bento_home, monkeypatch):
+    monkeypatch.setenv("QUANTBENTO_MAX_ITEMS", "none")
+    with pytest.raises(CannotServe, match=r"'max_items'.*not 'none'"):
+        ServedModel(ServiceSettings.read(), "gone", "tensor").preflight()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from pydantic import ValidationError
 
+from quantbento.serving import settings as settings_module
 from quantbento.serving.errors import CannotServe
+from quantbento.serving.generation.settings import GenerationSettings
+from quantbento.serving.model import ServedModel
 from quantbento.serving.settings import ServiceSettings
 
 
@@ -40,11 +45,36 @@ def test_a_misspelt_environment_variable_is_not_ignored(monkeypatch):
 
 def test_another_services_setting_is_refused_by_the_service_that_runs(monkeypatch):
     monkeypatch.setenv("QUANTBENTO_MAX_MODEL_LEN", "512")
-    settings = ServiceSettings()
+    settings = ServiceSettings.read()
     with pytest.raises(CannotServe, match="'max_model_len' is not one of this service's"):
-        settings.refuse_others()
+        ServedModel(settings, "unused", "tensor").preflight()
+    assert settings.model_dump() == ServiceSettings.model_construct().model_dump()
+    assert GenerationSettings.read().max_model_len == 512
     monkeypatch.delenv("QUANTBENTO_MAX_MODEL_LEN")
-    ServiceSettings(max_items="3").refuse_others()
+    assert ServiceSettings.read().problem is None
+
+
+def test_every_wrong_setting_is_told_with_its_value(monkeypatch):
+    monkeypatch.setenv("QUANTBENTO_MAX_ITEMS", "0")
+    monkeypatch.setenv("QUANTBENTO_TIMEOUT_SECONDS", "soon")
+    said = ServiceSettings.read().problem.splitlines()
+    assert len(said) == 2
+    assert any("'max_items'" in line and line.endswith("not '0'") for line in said)
+    assert any("'timeout_seconds'" in line and line.endswith("not 'soon'") for line in said)
+
+
+def test_arguments_of_the_command_line_are_read(monkeypatch):
+    given = {"max_items": "3", "max_itms": "3"}
+    monkeypatch.setattr(settings_module.bentoml, "use_arguments", lambda: SimpleNamespace(**given))
+    assert "'max_itms' is not one of this service's; did you mean 'max_items'?" in ServiceSettings.read().problem
+    del given["max_itms"]
+    assert (ServiceSettings.read().max_items, ServiceSettings.read().problem) == (3, None)
+
+
+def test_an_empty_variable_counts_as_not_set(monkeypatch):
+    monkeypatch.setenv("QUANTBENTO_MAX_ITEMS", "")
+    monkeypatch.setenv("QUANTBENTO_MAX_MODEL_LEN", "")
+    assert ServiceSettings() == ServiceSettings.model_construct()
 
 
 def test_a_gpu_is_asked_for_only_when_set():

@@ -22,6 +22,7 @@ import numpy as np
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.recipe import Benchmark
+from quantbento.runtimes.artifact import describe
 from quantbento.runtimes.loaded import LoadedModel
 
 FEWEST_ROUNDS = 5  # whatever they take, unless a recipe asks for fewer
@@ -98,7 +99,8 @@ def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[A
     """Peak resident memory of the predictor's engine where it has a process of its own; otherwise of a fresh process
     that loads its artifact and answers `inputs`.
 
-    The process starts in an empty folder: an artifact that loads only beside the user's own code fails here.
+    The process starts in an empty folder: an artifact that loads only beside the user's own code fails here. One whose
+    task or runtime is the user's own (`module:Class`) needs that code, and starts in the current folder.
 
     Raises:
         QuantbentoError: the artifact does not load or does not run.
@@ -110,7 +112,7 @@ def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[A
         child = subprocess.run(
             [sys.executable, "-m", "quantbento.judging.peak_memory"],
             input=job,
-            cwd=empty,
+            cwd=Path.cwd() if _needs_users_code(artifact) else empty,
             capture_output=True,
             text=True,
         )
@@ -118,6 +120,11 @@ def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[A
         last = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
         raise QuantbentoError(f"the artifact does not load in a process of its own: {last[0]}")
     return int(json.loads(child.stdout.splitlines()[-1])["peak_memory_bytes"])
+
+
+def _needs_users_code(folder: Path) -> bool:
+    described = describe(folder)
+    return any(":" in described[part] for part in ("task", "runtime"))
 
 
 def _seconds(predictor: LoadedModel, inputs: Sequence[Any]) -> float:

@@ -227,7 +227,7 @@ class _Found:
         for kind in ("calibration", "training"):
             if data.get(kind) and quantizers and not any(quantizer.data == kind for quantizer in quantizers):
                 names = ", ".join(dict.fromkeys(quantizer.name for quantizer in quantizers))
-                self.say((kind,), f"nothing uses it: {names} needs no such samples; leave it out")
+                self.say((kind,), f"no quantizer of this recipe ({names}) needs {kind} samples; leave it out")
 
     def engine(self, options: Any, runtimes: Iterable[type[Runtime]]) -> None:
         """Settings of an engine go to the runtimes that have some."""

@@ -6,6 +6,7 @@ import contextlib
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
@@ -20,6 +21,15 @@ from quantbento.making.fingerprint import FINGERPRINT
 from quantbento.making.plan import Plan
 from quantbento.making.resolve import ResolvedVariant
 from quantbento.runtimes import artifact
+
+# What a manifest's recipe leaves out: what the manifest tells otherwise, and where files lie on this machine.
+ELSEWHERE: dict[str, Any] = {
+    "model": True,
+    "evaluation": True,
+    "variants": True,
+    "calibration": {"path"},
+    "training": {"path"},
+}
 
 
 @dataclass(frozen=True)
@@ -118,7 +128,7 @@ class Maker:
             "baseline": asdict(baseline),
             "references": [asdict(r) for r in references],
             "environment": self.report.environment,
-            "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude={"model", "evaluation", "variants"})
+            "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude=ELSEWHERE)
             | {"variants": [variant.spec.model_dump(mode="json", exclude_defaults=True)]},
             "source": self.plan.source,
         }

@@ -6,11 +6,15 @@ fifths of the server's work for an embedding. A declared content type and a seri
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Any
 
+import attrs
 import orjson
 from bentoml.validators import ContentType
-from pydantic import AfterValidator, PlainSerializer, WithJsonSchema
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from quantbento.serving.errors import ItemFailed
 
@@ -22,16 +26,23 @@ class Failed:
         self.error = error
 
 
-def answers_of(item_schema: dict[str, Any]) -> Any:
-    """The return type of an endpoint that gives one answer an input; `item_schema` is one answer's JSON schema."""
-    schema = {"type": "array", "items": item_schema}
-    return Annotated[
-        list[Any],
-        AfterValidator(_raise_failed),
-        PlainSerializer(_render),
-        WithJsonSchema(schema),
-        ContentType("application/json"),
-    ]
+@attrs.frozen
+class Answers(ContentType):
+    """`Annotated[list[Any], Answers(schema)]` is the return type of an endpoint that gives one answer per input.
+
+    Attributes:
+        item_schema: gives one answer's JSON schema; asked when the service's OpenAPI document is.
+    """
+
+    item_schema: Callable[[], dict[str, Any]]
+    content_type: str = "application/json"
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        rendered = core_schema.plain_serializer_function_ser_schema(_render)
+        return core_schema.no_info_after_validator_function(_raise_failed, handler(source), serialization=rendered)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "array", "items": self.item_schema()}
 
 
 def _raise_failed(answers: list[Any]) -> list[Any]:

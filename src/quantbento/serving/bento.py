@@ -1,4 +1,4 @@
-"""A service and the Bento it is built into: the Bento packs one model version, and serves that one for ever."""
+"""A service and the Bento it is built into: the Bento packs one model version, and serves that one only."""
 
 from __future__ import annotations
 
@@ -35,24 +35,27 @@ def packed_in(folder: Path) -> Packed | None:
     return Packed(bento.tag, bento.models[0]) if bento.models else None
 
 
-def model_to_pack(tag: str) -> BentoModel:
-    """What `bentoml build` packs: the version that a tag stands for now."""
+def model_to_pack(tag: str, problem: str | None = None) -> BentoModel:
+    """What `bentoml build` packs: the version that a tag stands for now.
+
+    A service may be imported without its model, or with wrong settings (`problem`): to build or serve it then says
+    what is wrong. Of a missing model BentoML itself would say that the cloud does not have it.
+    """
     try:
-        return BentoModel(store.find(tag).tag)
-    except StoreError:
-        return _Missing(tag)
+        return _Refused(problem) if problem else BentoModel(store.find(tag).tag)
+    except StoreError as error:
+        return _Refused(str(error))
 
 
-class _Missing(BentoModel):
-    """A service may be imported without its model; building or serving it says which command saves one. BentoML
-    itself would look for it in the cloud, and complain of that."""
+class _Refused(BentoModel):
+    reason: str
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("refused")
+        object.__setattr__(self, "reason", reason)  # the base is frozen
 
     def to_info(self, *args: Any, **kwargs: Any) -> NoReturn:
-        self.resolve()
+        raise CannotServe(self.reason)
 
     def resolve(self, *args: Any, **kwargs: Any) -> NoReturn:
-        try:
-            store.find(str(self.tag))
-        except StoreError as error:
-            raise CannotServe(str(error)) from None
-        raise CannotServe(f"{self.tag} was saved after the service was imported; run again")
+        raise CannotServe(self.reason)

@@ -1,21 +1,10 @@
-"""HTTP errors as clients expect them, where BentoML's own fall short."""
+"""Errors of services, each with the HTTP status that a client gets."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
-from typing import Any
 
 from bentoml.exceptions import BentoMLException
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-RETRY_AFTER_SECONDS = b"1"
 
 
 class ItemFailed(BentoMLException):
@@ -31,54 +20,10 @@ class BodyTooLarge(BentoMLException):
 
 
 class CannotServe(BentoMLException):
-    """The service cannot start; BentoML prints it as a line."""
+    """The service cannot start; BentoML prints it as one line."""
 
 
 class EngineUnavailable(BentoMLException):
     """The engine behind a service is not running now."""
 
     error_code = HTTPStatus.SERVICE_UNAVAILABLE
-
-
-class RequestGuard:
-    """ASGI middleware: refuses bodies that are too large with 413 before they are read into memory, and tells
-    clients that were turned away (429, 503) when to come back."""
-
-    def __init__(self, app: App, max_body_bytes: int) -> None:
-        self.app, self.max_body_bytes = app, max_body_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        declared = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
-        if declared.isdigit() and int(declared) > self.max_body_bytes:
-            await _too_large(send, self.max_body_bytes)
-            return
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self.max_body_bytes:
-                raise BodyTooLarge(_too_large_text(self.max_body_bytes))
-            return message
-
-        async def advised(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] in (429, 503):
-                message["headers"] = [*message.get("headers", ()), (b"retry-after", RETRY_AFTER_SECONDS)]
-            await send(message)
-
-        await self.app(scope, counted, advised)
-
-
-def _too_large_text(limit: int) -> str:
-    return f"the request body is larger than {limit} bytes (max_body_bytes)"
-
-
-async def _too_large(send: Send, limit: int) -> None:
-    body = json.dumps({"error": _too_large_text(limit)}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 413, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

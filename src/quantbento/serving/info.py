@@ -5,14 +5,14 @@ from __future__ import annotations
 from starlette.responses import JSONResponse
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.serving.errors import App, Receive, Scope, Send
+from quantbento.serving.asgi import App, Receive, Scope, Send
 from quantbento.serving.served import Served
 
 PATH = "/info"
 
 
 class ModelInfo:
-    """ASGI middleware that answers `GET /info`; without its model it is 503."""
+    """ASGI middleware that answers `GET /info`, with 503 where the model is missing."""
 
     def __init__(self, app: App, served: Served) -> None:
         self.app, self._served = app, served

@@ -1,21 +1,20 @@
-"""The model behind a service: found in the store, verified, loaded and warmed up, and guarded in use."""
+"""The model behind a service that answers in batches: verified, loaded and warmed up, and guarded in use."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Any, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+import orjson
 
 from quantbento import store
-from quantbento.core.errors import QuantbentoError, StoreError
+from quantbento.core.errors import InvalidInput, QuantbentoError, StoreError
 from quantbento.runtimes import artifact
-from quantbento.runtimes.predictor import Predictor
-from quantbento.serving.answers import Failed
-from quantbento.serving.bento import Packed
-from quantbento.serving.errors import CannotServe
+from quantbento.runtimes.loaded import LoadedModel
+from quantbento.serving.answers import Answers, Failed
+from quantbento.serving.inputs import Inputs
 from quantbento.serving.served import Served
 from quantbento.serving.settings import ServiceSettings
 from quantbento.tasks.base import Task
@@ -24,84 +23,75 @@ logger = logging.getLogger("bentoml.serve")
 
 
 class ServedModel(Served):
-    """A stored model that answers in batches. Until `load` it is a name: importing a service needs no model.
-
-    Args:
-        settings, default, packed: as every `Served`.
-        task: what the service is for; a model for another task is refused.
-    """
+    """A stored model that answers in batches, and the types of the endpoint that asks it."""
 
     settings: ServiceSettings
-
-    def __init__(self, settings: ServiceSettings, default: str, task: str, packed: Packed | None = None) -> None:
-        super().__init__(settings, default, packed)
-        self._task_name = task
-        self.predictor: Predictor | None = None
-
-    def load(self) -> ServedModel:
-        """Verifies, loads and runs the model once.
-
-        Raises:
-            QuantbentoError: it is missing, damaged, for another task, or does not answer.
-        """
-        stored = self.stored
-        self._check_task(stored, artifact.describe(stored.path)["task"])
-        predictor = stored.load(self.settings.threads)
-        assert isinstance(predictor, Predictor)
-        self._warm_up(predictor)
-        self.predictor = predictor
-        logger.info("Serving %s on %s", stored.tag, predictor.runtime.name)
-        return self
-
-    def preflight(self) -> None:
-        """Before any worker starts: a model that cannot be served ends `bentoml serve` with one message.
-
-        Raises:
-            CannotServe: it is missing, damaged, or for another task; a setting is another service's, or names another
-                model than the Bento's.
-        """
-        stored = self.verified()
-        try:
-            self._check_task(stored, artifact.describe(stored.path)["task"])
-        except QuantbentoError as error:
-            raise CannotServe(str(error)) from None
-
-    def _check_task(self, stored: store.StoredModel, found: str) -> None:
-        if found != self._task_name:
-            raise QuantbentoError(
-                f"{stored.tag} is a model for {found}; this service serves {self._task_name}. "
-                "Services: Embedding, TextClassification, TensorModel, TextGeneration, TextGenerationTransformers"
-            )
+    _loaded: LoadedModel | None = None
 
     @property
     def ready(self) -> bool:
         """True once a real inference has succeeded."""
-        return self.predictor is not None
+        return self._loaded is not None
 
     @property
-    def takes_texts(self) -> bool:
-        return self._task_name != "tensor"
+    def loaded(self) -> LoadedModel:
+        """What the artifact makes; after `load`."""
+        assert self._loaded is not None
+        return self._loaded
+
+    def load(self) -> Self:
+        """Verifies, loads and runs the model.
+
+        Raises:
+            QuantbentoError: it is missing, damaged, for another task, or does not answer.
+        """
+        self.check(artifact.describe(self.stored.path))
+        loaded = self.stored.load(self.settings.threads)
+        self._warm_up(loaded)
+        self._loaded = loaded
+        logger.info("Serving %s on %s", self.stored.tag, loaded.runtime.name)
+        return self
+
+    def inputs(self, example: list[Any] | None = None, pass_on: bool = False) -> Inputs:
+        """For the type of a request's list of inputs: `Annotated[list[str], served.inputs()]`, or `list[Any]`.
+
+        Args:
+            example: what Swagger shows as a request to try; the task's own examples where it is left out.
+            pass_on: the inputs are checked and given as they came, for an endpoint that hands them to another.
+        """
+        return Inputs(
+            max_items=self.settings.max_items,
+            max_characters=self.settings.max_characters,
+            check=self.only_check_inputs if pass_on else self.check_inputs,
+            item_schema=lambda: {} if self.task is None else self.task.item_schema(),
+            example=self._example if example is None else lambda: example,
+        )
+
+    def outputs(self) -> Answers:
+        """For the type of a response: `Annotated[list[Any], served.outputs()]`, one answer per input."""
+        return Answers(item_schema=lambda: {} if self.task is None else self.task.answer_schema())
 
     @cached_property
     def task(self) -> Task | None:
-        """The stored model's task, for the API's schema; None as long as the model is not in the store."""
+        """The stored model's task, for the endpoints' schemas; None as long as the model is not in the store."""
+        if self._loaded is not None:
+            return self._loaded.task
         try:
             return artifact.load_task(store.find(self.tag).path)
         except (StoreError, OSError, ValueError, KeyError):  # the service says what is wrong when it starts
             return None
 
-    def check(self, inputs: list[Any]) -> list[Any]:
+    def check_inputs(self, inputs: list[Any]) -> list[Any]:
         """A request's inputs in the form the model takes.
 
         Raises:
             InvalidInput: which item and why; a `ValueError`, so pydantic reports it with the field.
         """
-        assert self.predictor is not None
-        return self.predictor.check(inputs)
+        return self.loaded.check(inputs)
 
-    def only_check(self, inputs: list[Any]) -> list[Any]:
-        """As `check`, but gives the inputs as they came, for an endpoint that passes them on to another."""
-        self.check(inputs)
+    def only_check_inputs(self, inputs: list[Any]) -> list[Any]:
+        """The inputs as they came; raises as `check_inputs` does."""
+        self.check_inputs(inputs)
         return inputs
 
     def answers(self, checked: Sequence[Any]) -> list[Any]:
@@ -110,9 +100,8 @@ class ServedModel(Served):
         BentoML fails every request of a batch that raises. Here a batch that raises is halved until the item that
         does it stands alone.
         """
-        assert self.predictor is not None
         try:
-            return self.predictor.task.answers(self.predictor.run(checked))
+            return self.loaded.answers(checked)
         except Exception as error:
             if len(checked) == 1:
                 logger.exception("an item that passed its checks failed in the model")
@@ -121,29 +110,27 @@ class ServedModel(Served):
             return self.answers(checked[:half]) + self.answers(checked[half:])
 
     def count_tokens(self, texts: Sequence[str]) -> int:
-        """Tokens of all texts as the model sees them, special ones included."""
-        assert self.predictor is not None
-        return sum(self.predictor.task.length(self.predictor.task.encode(text)) for text in texts)
+        """Tokens of all texts as the model sees them, special ones included; of a text task."""
+        return sum(map(self.loaded.task.count_tokens, texts))
 
-    def _warm_up(self, predictor: Predictor) -> None:
-        example = predictor.task.examples()[0]
+    def _warm_up(self, loaded: LoadedModel) -> None:
+        examples = loaded.task.examples()
         try:
-            predictor.run([example])
-            predictor.run([example] * self.settings.max_batch_size)
+            loaded.answers(examples[:1])
+            loaded.answers((examples * self.settings.max_batch_size)[: self.settings.max_batch_size])
         except Exception as error:
             raise QuantbentoError(f"{self.tag} does not answer: {type(error).__name__}: {error}") from error
 
-
-def items(served: ServedModel, pass_on: bool = False) -> Any:
-    """The type of a request's list of inputs, checked before it meets another request's.
-
-    The check stands at the list, not at its items: BentoML applies an item's annotations twice.
-    """
-    settings = served.settings
-    item: Any
-    if served.takes_texts:
-        item = Annotated[str, Field(min_length=1, max_length=settings.max_characters)]
-    else:
-        item = Annotated[Any, WithJsonSchema({} if served.task is None else served.task.item_schema())]
-    check = AfterValidator(served.only_check if pass_on else served.check)
-    return Annotated[list[item], Field(min_length=1, max_length=settings.max_items), check]
+    def _example(self) -> list[Any] | None:
+        """The task's examples as a client would send them. They are checked items, which some tasks and every
+        preprocessing of a user's make of something else: what the model would not take is not shown."""
+        if self._loaded is None or "preprocess" in self.loaded.custom_objects:
+            return None
+        items = orjson.loads(orjson.dumps(self.loaded.task.examples(), option=orjson.OPT_SERIALIZE_NUMPY))
+        if self.loaded.task.item_schema().get("type") != "object":  # a lone array goes without its name
+            items = [next(iter(item.values())) if isinstance(item, dict) and len(item) == 1 else item for item in items]
+        try:
+            self.check_inputs(items)
+        except InvalidInput:
+            return None
+        return items[: self.settings.max_items]

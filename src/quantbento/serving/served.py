@@ -1,30 +1,49 @@
-"""What every service has: a stored model by tag. Until the service starts it is a name."""
+"""What every service serves: a stored model by tag. Until the service starts it is a name."""
 
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from quantbento import __version__, store
+from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
+from quantbento.core.machine import missing_packages
 from quantbento.runtimes import artifact
-from quantbento.serving.bento import Packed
+from quantbento.serving.bento import Packed, packed_in
 from quantbento.serving.errors import CannotServe
 from quantbento.serving.settings import PREFIX, Settings
 
+SERVICES = {  # of service.py, by the task they are for
+    "feature-extraction": "Embedding",
+    "text-classification": "TextClassification",
+    "tensor": "TensorModel",
+    "text-generation": "TextGeneration",
+}
 
-class Served:
+
+class Served(ABC):
     """
     Args:
         settings: `settings.model` names the model.
         default: the tag where it names none.
+        task: what the service is for, as artifacts name it; a model for another task is refused.
         packed: the Bento that the service is in; its model is the one that is served, whatever the settings say.
+            BentoML imports a Bento's service in the Bento's folder, where it is found by itself.
     """
 
-    def __init__(self, settings: Settings, default: str, packed: Packed | None = None) -> None:
-        self.settings, self.packed = settings, packed
-        self.tag = packed.model if packed else settings.model or default
+    def __init__(self, settings: Settings, default: str, task: str, packed: Packed | None = None) -> None:
+        self.settings, self.task_name = settings, task
+        self.packed = packed or packed_in(Path.cwd())
+        self.tag = self.packed.model if self.packed else settings.model or default
+
+    @property
+    @abstractmethod
+    def ready(self) -> bool:
+        """Whether the model can answer now."""
 
     @cached_property
     def stored(self) -> store.StoredModel:
@@ -35,20 +54,41 @@ class Served:
         """
         return store.find(self.tag)
 
-    def verified(self) -> store.StoredModel:
-        """The stored model, before any worker starts.
+    def preflight(self) -> None:
+        """Before any worker starts: what cannot be served ends `bentoml serve` with one message.
 
         Raises:
-            CannotServe: it is missing or damaged; or a setting is another service's, or names another model than the
-                Bento's.
+            CannotServe: a setting is wrong, or names another model than the Bento's; the model is missing, damaged, or
+                for another task; a package that its runtime needs is not installed.
         """
-        self.settings.refuse_others()
+        if self.settings.problem:
+            raise CannotServe(self.settings.problem)
         self.refuse_another_model()
         try:
             self.stored.verify()
+            self.check(artifact.describe(self.stored.path))
         except QuantbentoError as error:
             raise CannotServe(str(error)) from None
-        return self.stored
+
+    def check(self, description: dict[str, Any]) -> None:
+        """Whether this service can serve the model that an `artifact.json` describes, here.
+
+        Raises:
+            QuantbentoError: says why not.
+        """
+        if (task := description["task"]) != self.task_name:
+            other = SERVICES.get(task)
+            run = f". Run: bentoml serve service:{other} --arg model={self.stored.tag}" if other else ""
+            raise QuantbentoError(
+                f"{self.stored.tag} is a model for {task} on {description['runtime']}; "
+                f"this service serves {self.task_name}{run}"
+            )
+        runtime = registry.runtime(description["runtime"])
+        if missing := missing_packages(runtime.modules):
+            raise QuantbentoError(
+                f"the {runtime.name} runtime needs the package {missing[0]!r}, which is not installed; "
+                f"run: pip install {artifact.installs(runtime, missing[0])}"
+            )
 
     def refuse_another_model(self) -> None:
         """Raises `CannotServe` where the environment names a model and the Bento packs another: it would have no

@@ -1,7 +1,7 @@
 """Settings of a service: by `bentoml serve --arg name=value`, or by `QUANTBENTO_NAME=value` in the environment.
 
-Arguments win over the environment. A built Bento keeps the arguments it was built with and takes no others, so
-there the environment is the way.
+Arguments win over the environment; a variable that is empty counts as not set. A built Bento keeps the arguments it
+was built with and takes no others, so there the environment is the way.
 """
 
 from __future__ import annotations
@@ -9,18 +9,26 @@ from __future__ import annotations
 import os
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
+import bentoml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
 from quantbento.core.errors import did_you_mean, one_of
-from quantbento.serving.errors import CannotServe
 
 PREFIX = "QUANTBENTO_"
-NO_SETTINGS = {"QUANTBENTO_CACHE"}  # variables of the library's own; see quantbento.quantizers.llm.isolated
+NO_SETTINGS = {"QUANTBENTO_CACHE"}  # where quantizers keep their environments
 
 
 class Settings(BaseModel):
-    """What every service can be told. A subclass adds its own settings; `bentoml.use_arguments(Subclass)` reads and
-    checks them."""
+    """What every service can be told. A subclass adds its own settings; `Subclass.read()` is for services,
+    `Subclass(...)` raises where something is wrong."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -35,42 +43,50 @@ class Settings(BaseModel):
     gpu: int = Field(0, ge=0, le=64, description="GPU resource hint")
     gpu_type: str | None = Field(None, description="GPU resource hint, for example nvidia-l4")
 
-    access_log: bool = Field(False, description="a log line a request; costs 3 % of a core's requests")
+    access_log: bool = Field(False, description="a log line for each request; costs 3 % of a core's requests")
     tracing: bool = Field(False, description="OpenTelemetry spans; cost a quarter of BentoML's work for a request")
 
-    _given: tuple[str, ...] = PrivateAttr(())
+    _problem: str | None = PrivateAttr(None)
+
+    @classmethod
+    def read(cls) -> Self:
+        """The settings that `--arg` and the environment give.
+
+        One module may hold services with other settings, and importing it must not fail for the one that runs.
+        So what is wrong becomes `problem`, for which nothing is built or served, and the settings are the defaults.
+        """
+        try:
+            return cls(**vars(bentoml.use_arguments()))
+        except ValidationError as error:
+            settings = cls.model_construct()
+            settings._problem = "\n".join(map(_said, error.errors(include_url=False)))
+            return settings  # type: ignore[return-value]  # the plugin of pydantic does not know Self here
+
+    @property
+    def problem(self) -> str | None:
+        """Why these settings cannot be used."""
+        return self._problem
 
     @model_validator(mode="wrap")
     @classmethod
-    def _from_environment(cls, given: dict[str, Any], checked: ModelWrapValidatorHandler[Self]) -> Self:
-        """Names of another kind of service pass here, because one module reads the settings of all its services:
-        `refuse_others` is for the service that runs."""
-        known = Settings.all_names()
-        names = {PREFIX + name.upper(): name for name in known}
-        unknown = [v for v in os.environ if v.startswith(PREFIX) and v not in {*names, *NO_SETTINGS}]
-        if unknown:
-            raise ValueError(f"unknown setting {unknown[0]} in the environment{did_you_mean(unknown[0], names)}")
-        if wrong := [name for name in given if name not in known]:
-            raise ValueError(
-                f"unknown setting {wrong[0]!r}{did_you_mean(wrong[0], cls.model_fields)} "
-                f"(allowed: {one_of(cls.model_fields)})"
-            )
-        everything = {name: os.environ[v] for v, name in names.items() if os.environ.get(v)} | given
-        settings = checked({name: value for name, value in everything.items() if name in cls.model_fields})
-        settings._given = tuple(everything)
-        return settings
+    def _with_environment(cls, given: dict[str, Any], checked: ModelWrapValidatorHandler[Self]) -> Self:
+        environment = {
+            name.removeprefix(PREFIX).lower(): text
+            for name, text in os.environ.items()
+            if name.startswith(PREFIX) and name not in NO_SETTINGS and text
+        }
+        if unknown := [name for name in environment | given if name not in cls.model_fields]:
+            lines = [cls._unknown(name, name in environment) for name in unknown]
+            raise ValueError("\n".join([*lines, f"allowed: {one_of(cls.model_fields)}"]))
+        return checked(environment | given)
 
     @classmethod
-    def all_names(cls) -> set[str]:
-        """Of this class and all below it."""
-        return set(cls.model_fields).union(*(kind.all_names() for kind in cls.__subclasses__()))
-
-    def refuse_others(self) -> None:
-        """Raises `CannotServe` where a setting was given that is another service's: it would have no effect."""
-        if others := [name for name in self._given if name not in type(self).model_fields]:
-            raise CannotServe(
-                f"setting {others[0]!r} is not one of this service's (allowed: {one_of(type(self).model_fields)})"
-            )
+    def _unknown(cls, name: str, from_environment: bool) -> str:
+        said = f"{name!r} is not one of this service's"
+        if not from_environment:
+            return f"setting {said}{did_you_mean(name, cls.model_fields)}"
+        variable, variables = PREFIX + name.upper(), [PREFIX + known.upper() for known in cls.model_fields]
+        return f"unknown setting {variable} in the environment: {said}{did_you_mean(variable, variables)}"
 
     @model_validator(mode="after")
     def _gpu_type_with_gpu(self) -> Self:
@@ -99,7 +115,7 @@ class Settings(BaseModel):
 class ServiceSettings(Settings):
     """Of the services whose requests run in batches: Embedding, TextClassification, TensorModel."""
 
-    max_items: int = Field(64, ge=1, le=10_000, description="inputs a request")
+    max_items: int = Field(64, ge=1, le=10_000, description="inputs in a request")
     max_characters: int = Field(8192, ge=1, le=1_000_000, description="of one text; tokens beyond the model's are cut")
 
     max_batch_size: int = Field(64, ge=2, le=10_000, description="inputs of several requests that run together")
@@ -118,3 +134,9 @@ class ServiceSettings(Settings):
     def batching(self) -> dict[str, Any]:
         """Keyword arguments for `@bentoml.api` of an endpoint whose requests run together."""
         return {"batchable": True, "max_batch_size": self.max_batch_size, "max_latency_ms": self.max_latency_ms}
+
+
+def _said(error: Any) -> str:
+    """One error of pydantic's, with the setting and the value it was given."""
+    message = error["msg"].removeprefix("Value error, ")
+    return f"setting {error['loc'][0]!r}: {message}, not {error['input']!r}" if error["loc"] else message

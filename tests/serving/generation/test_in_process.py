@@ -17,9 +17,9 @@ from quantbento import store
 from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes import artifact
 from quantbento.runtimes.language_model import Sampling
-from quantbento.serving.generation import server as generation_server
-from quantbento.serving.generation.in_process import TransformersServer
-from quantbento.serving.generation.settings import TransformersSettings
+from quantbento.serving.generation import model as generation_model
+from quantbento.serving.generation.model import ServedLanguageModel
+from quantbento.serving.generation.settings import GenerationSettings
 from tests.conftest import model_store
 from tests.tiny_llama import write_tiny_llama
 
@@ -46,13 +46,13 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def offline(home) -> quantbento.runtimes.text_generator.Generator:
+def offline(home) -> quantbento.runtimes.text_generator.TextGenerator:
     return quantbento.load(NAME)
 
 
 @pytest.fixture(scope="module")
-def server(home) -> TransformersServer:
-    return TransformersServer(TransformersSettings(max_tokens=200, max_prompts=3), NAME)
+def server(home) -> ServedLanguageModel:
+    return ServedLanguageModel(GenerationSettings(max_tokens=200, max_prompts=3), NAME)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +186,7 @@ def test_a_model_that_fails_is_500_and_answers_the_next(client, server, monkeypa
         yield
 
     with monkeypatch.context() as broken_model:
-        broken_model.setattr(server._generator.runtime, "stream", broken)
+        broken_model.setattr(server.ready_engine().loaded.runtime, "stream", broken)
         for stream in (False, True):
             response = client.post("/v1/completions", json=ASKED | {"stream": stream})
             assert (response.status_code, response.json()["error"]["message"]) == (500, "NaN")
@@ -198,7 +198,7 @@ def test_a_model_that_fails_half_way_ends_the_stream_with_the_error(client, serv
         yield "a"
         raise QuantbentoError("NaN")
 
-    monkeypatch.setattr(server._generator.runtime, "stream", breaking)
+    monkeypatch.setattr(server.ready_engine().loaded.runtime, "stream", breaking)
     first, last = events(client, "/v1/completions", **ASKED)
     assert first["choices"][0]["text"] == "a"
     assert last["error"]["message"] == "NaN"
@@ -233,7 +233,7 @@ def test_a_client_that_leaves_stops_the_model_and_lets_the_next_in(client, serve
                 loop.call_soon_threadsafe(begun.set)
                 yield piece
 
-        monkeypatch.setattr(server._generator.runtime, "stream", stream_and_tell)
+        monkeypatch.setattr(server.ready_engine().loaded.runtime, "stream", stream_and_tell)
 
         async def receive():
             if message := next(messages, None):
@@ -258,7 +258,7 @@ def test_a_client_that_leaves_stops_the_model_and_lets_the_next_in(client, serve
 def test_requests_at_once_run_one_after_the_other(client, server, monkeypatch):
     prompts, running, most = ["class", "import os", "for i in"], set(), []
     alone = [complete(client, prompt=prompt)["choices"][0]["text"] for prompt in prompts]
-    stream = server._generator.runtime.stream
+    stream = server.ready_engine().loaded.runtime.stream
 
     def counted(prompt, sampling):
         running.add(tuple(prompt))
@@ -272,7 +272,7 @@ def test_requests_at_once_run_one_after_the_other(client, server, monkeypatch):
         async with httpx.AsyncClient(transport=transport, base_url="http://test", timeout=60) as http:
             return await asyncio.gather(*(http.post("/v1/completions", json=ASKED | {"prompt": p}) for p in prompts))
 
-    monkeypatch.setattr(server._generator.runtime, "stream", counted)
+    monkeypatch.setattr(server.ready_engine().loaded.runtime, "stream", counted)
     assert [answer.json()["choices"][0]["text"] for answer in asyncio.run(ask())] == alone
     assert most == [1, 1, 1]
 
@@ -283,12 +283,12 @@ def test_what_does_not_load_ends_the_process_with_a_line(home, monkeypatch, capl
     def fail(self, threads):
         raise QuantbentoError("no weights")
 
-    monkeypatch.setattr(generation_server.os, "kill", lambda *arguments: ended.append(arguments))
+    monkeypatch.setattr(generation_model.os, "kill", lambda *arguments: ended.append(arguments))
     monkeypatch.setattr(store.StoredModel, "load", fail)
-    server = TransformersServer(TransformersSettings(), NAME)
+    server = ServedLanguageModel(GenerationSettings(), NAME)
     with caplog.at_level("ERROR", "bentoml.serve"), TestClient(server.app) as client:
         until(lambda: ended)
         assert not server.ready
         assert client.get("/v1/models").status_code == 503
-    assert ended == [(os.getpid(), generation_server.signal.SIGTERM)]
+    assert ended == [(os.getpid(), generation_model.signal.SIGTERM)]
     assert f"{NAME} cannot be served: no weights" in caplog.text

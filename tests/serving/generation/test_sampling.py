@@ -62,8 +62,9 @@ def test_every_field_is_done_or_refused():
 )
 def test_a_field_that_would_have_no_effect_is_named(asked):
     with pytest.raises(Refused) as refused:
-        refuse_unsupported(asked, ["m:1"])
+        refuse_unsupported(asked, ["m:1"], "gguf")
     assert refused.value.field in asked.model_fields_set
+    assert "the gguf runtime cannot do this" in refused.value.message
 
 
 def test_a_messages_parts_are_lines_of_one_text():

@@ -1,4 +1,4 @@
-"""The engine behind the endpoints: refused before it starts, followed while it runs, ended with the service."""
+"""vLLM behind the endpoints: followed while it runs, started again, ended with the service."""
 
 from __future__ import annotations
 
@@ -13,79 +13,39 @@ from starlette.testclient import TestClient
 
 from quantbento import store
 from quantbento.runtimes import artifact
-from quantbento.serving.errors import CannotServe
-from quantbento.serving.generation import server as generation_server
-from quantbento.serving.generation import vllm as vllm_server
-from quantbento.serving.generation.settings import VLLMSettings
-from quantbento.serving.generation.vllm import VLLMServer
+from quantbento.serving.generation import model as generation_model
+from quantbento.serving.generation import vllm as vllm_engine
+from quantbento.serving.generation.model import ServedLanguageModel
+from quantbento.serving.generation.settings import GenerationSettings
 from tests.conftest import model_store
 
-DESCRIPTIONS = {
-    "tiny": {"task": "text-generation", "runtime": "vllm", "runtime_config": {"engine": {"kv_cache_gib": 0.5}}},
-    "damaged": {"task": "text-generation", "runtime": "vllm", "runtime_config": {}},
-    "other-runtime": {"task": "text-generation", "runtime": "transformers", "runtime_config": {}},
-    "other-task": {"task": "tensor", "runtime": "onnx", "runtime_config": {}},
-}
+DESCRIPTION = {"task": "text-generation", "runtime": "vllm", "runtime_config": {"engine": {"kv_cache_gib": 0.5}}}
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A store of artifacts that hold nothing but their descriptions."""
+    """A store with an artifact that holds nothing but its description."""
     with model_store(tmp_path_factory.mktemp("bentoml")) as home:
-        for name, description in DESCRIPTIONS.items():
-            folder = tmp_path_factory.mktemp(name)
-            (folder / artifact.DESCRIPTION).write_text(json.dumps(description))
-            store.save(name, folder, {}, {}, {})
+        folder = tmp_path_factory.mktemp("tiny")
+        (folder / artifact.DESCRIPTION).write_text(json.dumps(DESCRIPTION))
+        store.save("tiny", folder, {}, {}, {})
         yield home
 
 
-REFUSED = {
-    "missing": ("tny", {}, "did you mean 'tiny'"),
-    "other task": ("other-task", {}, "is a model for tensor on onnx; this service serves text-generation on vllm"),
-    "other runtime": ("other-runtime", {}, "is a model for text-generation on transformers"),
-    "another service's setting": ("tiny", {"max_items": "3"}, "'max_items' is not one of this service's"),
-    "settings that clash": ("tiny", {"gpu_memory_utilization": "0.5"}, "kv_cache_gib or gpu_memory_utilization"),
-}
-
-
-@pytest.mark.parametrize(("model", "settings", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_served_is_refused_before_a_worker_starts(home, monkeypatch, model, settings, said):
-    monkeypatch.setattr(generation_server.importlib.util, "find_spec", lambda name: name)
-    with pytest.raises(CannotServe, match=said):
-        VLLMServer(VLLMSettings(model=model, **settings), "unused").preflight()
-
-
-def test_a_damaged_model_is_refused(home):
-    description = store.find("damaged").path / artifact.DESCRIPTION
-    description.chmod(0o644)
-    description.write_text(description.read_text() + " ")
-    with pytest.raises(CannotServe, match="damaged"):
-        VLLMServer(VLLMSettings(model="damaged"), "unused").preflight()
-
-
-def test_a_missing_vllm_is_named(home, monkeypatch):
-    server = VLLMServer(VLLMSettings(), "tiny")
-    monkeypatch.setattr(generation_server.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(CannotServe, match=r"pip install 'quantbento\[vllm\]'"):
-        server.preflight()
-    monkeypatch.setattr(generation_server.importlib.util, "find_spec", lambda name: name)
-    server.preflight()
-
-
-class Engine:
+class Process:
     """Stands in for vLLM's: starts when it is let, answers with its number."""
 
-    started: list[Engine]
+    started: list[Process]
     may_start: threading.Event
 
     @classmethod
-    def start(cls, folder, names, settings, max_tokens) -> Engine:
+    def start(cls, folder, names, settings, max_tokens) -> Process:
         assert cls.may_start.wait(10)
-        engine = cls()
-        engine.alive, engine.stopped, engine.names, engine.settings = True, False, names, settings
-        cls.started.append(engine)
-        engine.app = PlainTextResponse(str(len(cls.started)))
-        return engine
+        process = cls()
+        process.alive, process.stopped, process.names, process.settings = True, False, names, settings
+        cls.started.append(process)
+        process.app = PlainTextResponse(str(len(cls.started)))
+        return process
 
     max_model_len = 64
 
@@ -97,14 +57,14 @@ class Engine:
 
 
 @pytest.fixture
-def engines(home, monkeypatch) -> type[Engine]:
-    Engine.started, Engine.may_start = [], threading.Event()
-    monkeypatch.setattr(vllm_server, "VLLMEngine", Engine)
-    monkeypatch.setattr(vllm_server.artifact, "load_task", lambda folder: None)
-    return Engine
+def engines(home, monkeypatch) -> type[Process]:
+    Process.started, Process.may_start = [], threading.Event()
+    monkeypatch.setattr(vllm_engine, "VLLMProcess", Process)
+    monkeypatch.setattr(vllm_engine.artifact, "load_task", lambda folder: None)
+    return Process
 
 
-async def no_memory(engine) -> None:
+async def no_memory(process) -> None:
     raise RuntimeError("no memory")
 
 
@@ -121,7 +81,7 @@ def ask(client: TestClient) -> tuple[int, str]:
 
 
 def test_readiness_follows_the_engine_from_its_start_to_the_next(engines):
-    server = VLLMServer(VLLMSettings(), "tiny")
+    server = ServedLanguageModel(GenerationSettings(), "tiny")
     with TestClient(server.app) as client:
         assert not server.ready
         status, text = ask(client)
@@ -143,7 +103,7 @@ def test_readiness_follows_the_engine_from_its_start_to_the_next(engines):
 
 def test_the_model_has_its_full_tag_and_its_name(engines):
     engines.may_start.set()
-    server = VLLMServer(VLLMSettings(), "tiny")
+    server = ServedLanguageModel(GenerationSettings(), "tiny")
     with TestClient(server.app) as client:
         until(lambda: server.ready)
         listed = client.get("/v1/models").json()
@@ -154,20 +114,19 @@ def test_the_model_has_its_full_tag_and_its_name(engines):
 
 def test_a_newer_version_in_the_store_changes_no_names_of_the_running_one(engines, tmp_path):
     engines.may_start.set()
-    server = VLLMServer(VLLMSettings(), "renewed")
-    description = DESCRIPTIONS["tiny"]
-    (tmp_path / artifact.DESCRIPTION).write_text(json.dumps(description))
+    server = ServedLanguageModel(GenerationSettings(), "renewed")
+    (tmp_path / artifact.DESCRIPTION).write_text(json.dumps(DESCRIPTION))
     first = store.save("renewed", tmp_path, {}, {}, {})
     with TestClient(server.app) as client:
         until(lambda: server.ready)
-        (tmp_path / artifact.DESCRIPTION).write_text(json.dumps(description | {"schema_version": 1}))
+        (tmp_path / artifact.DESCRIPTION).write_text(json.dumps(DESCRIPTION | {"schema_version": 1}))
         assert store.save("renewed", tmp_path, {}, {}, {}).tag != first.tag
         assert client.get("/v1/models").json()["data"][0]["id"] == first.tag
 
 
 def test_the_engine_runs_as_it_was_judged(engines):
     engines.may_start.set()
-    server = VLLMServer(VLLMSettings(max_model_len="32"), "tiny")
+    server = ServedLanguageModel(GenerationSettings(max_model_len="32"), "tiny")
     with TestClient(server.app):
         until(lambda: server.ready)
     settings = engines.started[0].settings
@@ -176,18 +135,18 @@ def test_the_engine_runs_as_it_was_judged(engines):
 
 def test_only_generation_is_exposed(engines):
     engines.may_start.set()
-    with TestClient(VLLMServer(VLLMSettings(), "tiny").app) as client:
+    with TestClient(ServedLanguageModel(GenerationSettings(), "tiny").app) as client:
         for path in ("/tokenize", "/v1/embeddings", "/invocations", "/docs"):
             assert client.post(path, json={}).status_code == 404
 
 
 def test_an_engine_that_cannot_start_ends_the_process(engines, monkeypatch):
     ended = []
-    monkeypatch.setattr(generation_server.os, "kill", lambda *arguments: ended.append(arguments))
+    monkeypatch.setattr(generation_model.os, "kill", lambda *arguments: ended.append(arguments))
     engines.may_start.set()
-    server = VLLMServer(VLLMSettings(), "tiny")
+    server = ServedLanguageModel(GenerationSettings(), "tiny")
     monkeypatch.setattr(engines, "open", no_memory)
     with TestClient(server.app):
         until(lambda: ended)
         assert not server.ready
-    assert ended == [(os.getpid(), generation_server.signal.SIGTERM)]
+    assert ended == [(os.getpid(), generation_model.signal.SIGTERM)]

@@ -1,16 +1,14 @@
-"""The limits of `generation_requests` in front of an engine's own HTTP application."""
+"""The limits of `requests` in front of an engine's own HTTP application."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import ValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 
-from quantbento.serving.errors import App, Message, Receive, Scope, Send
+from quantbento.serving.asgi import App, Message, Receive, Scope, Send
 from quantbento.serving.generation.requests import ChatRequest, CompletionRequest, GenerationRequest, problem
 from quantbento.serving.generation.settings import GenerationSettings
+from quantbento.serving.openai_errors import openai_error
 
 REQUESTS: dict[str, type[GenerationRequest]] = {
     "/v1/completions": CompletionRequest,
@@ -51,10 +49,3 @@ class GenerationGuard:
             return await receive()  # the client's leaving, which stops the engine's work for it
 
         await self.app({**scope, "headers": headers}, rewritten, send)
-
-
-def openai_error(status: int, message: str, param: str | None = None) -> JSONResponse:
-    """An error in OpenAI's shape."""
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    error: dict[str, Any] = {"message": message, "type": kind, "param": param, "code": None}
-    return JSONResponse({"error": error}, status_code=status)

@@ -1,4 +1,5 @@
-"""What a checked request asks of a runtime that knows temperature, top_p, stop strings and seeds, and nothing else."""
+"""What a checked request asks of a runtime by its contract: temperature, top_p, stop strings and a seed, and nothing
+else."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from quantbento.serving.generation.requests import ChatRequest, CompletionReques
 from quantbento.tasks.text_generation import TextGeneration
 
 COMPLETION_TOKENS = 16  # OpenAI's default; a chat may fill the room there is
-# Fields the runtime has no use for, and the values by which clients say that they do not want them.
+# Fields that `Sampling` does not have, and the values by which clients say that they do not want them.
 WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
     "min_tokens": (0,),
     "top_k": (0, -1),
@@ -47,14 +48,15 @@ class Choice:
     sampling: Sampling
 
 
-def refuse_unsupported(asked: GenerationRequest, names: list[str]) -> None:
-    """Raises `Refused` where a request asks for what would be left out in silence, or for another model."""
+def refuse_unsupported(asked: GenerationRequest, names: list[str], runtime: str) -> None:
+    """Raises `Refused` where a request asks for what would be left out in silence, or for another model than the one
+    of these names, which runs on `runtime`."""
     if asked.model and asked.model not in names:
         raise Refused(f"The model `{asked.model}` does not exist; this is `{names[0]}`", "model", 404)
     for field, harmless in WITHOUT_EFFECT.items():
         value = getattr(asked, field, None)
         if value is not None and not any(type(value) is type(h) and value == h for h in harmless):
-            raise Refused(f"{field}: the transformers runtime cannot do this; leave it out", field)
+            raise Refused(f"{field}: the {runtime} runtime cannot do this; leave it out", field)
     if asked.stream_options is not None and not asked.stream:
         raise Refused("stream_options: only with stream", "stream_options")
 

@@ -1,4 +1,4 @@
-"""Settings of the services that generate text."""
+"""Settings of the service that generates text."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from quantbento.runtimes.vllm_settings import EngineSettings
 from quantbento.serving.settings import Settings
 
 
-class GenerationSettings(Settings):
-    """The limits of a request for text."""
+class GenerationSettings(Settings, EngineSettings):
+    """Of TextGeneration: limits of a request for text, settings of vLLM's engine, and of a model in the service's
+    process. One that has no effect on the engine of the stored model is refused when the service starts."""
 
     timeout_seconds: float = Field(
         600, gt=0, le=3600, description="to the whole text, streaming to its first token; longer is answered with 504"
@@ -20,25 +21,23 @@ class GenerationSettings(Settings):
     max_tokens: int = Field(
         4096, ge=1, le=1_000_000, description="that a request may ask for, and get where it does not say"
     )
-    max_prompts: int = Field(16, ge=1, le=1024, description="prompts a request")
+    max_prompts: int = Field(16, ge=1, le=1024, description="prompts in a request")
     max_choices: int = Field(8, ge=1, le=128, description="`n`, continuations of one prompt")
     max_characters: int = Field(200_000, ge=1, le=1_000_000, description="of one prompt, or of all messages together")
 
-
-class TransformersSettings(GenerationSettings):
-    """Of TextGenerationTransformers."""
-
-    threads: int | None = Field(None, ge=1, description="CPU threads of the model; all cores when left out")
-
-
-class VLLMSettings(GenerationSettings, EngineSettings):
-    """Of TextGeneration: limits, and settings of the engine."""
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads of a model in this process, not of vLLM; all cores when left out"
+    )
 
     @model_validator(mode="after")
-    def _a_gpu_for_each_part(self) -> VLLMSettings:
+    def _a_gpu_for_each_part(self) -> GenerationSettings:
         if self.gpu and self.tensor_parallel_size > self.gpu:
             raise ValueError(f"tensor_parallel_size={self.tensor_parallel_size} needs as many GPUs, not gpu={self.gpu}")
         return self
+
+    def engine_settings_given(self) -> dict[str, Any]:
+        """Those of vLLM's engine that `--arg` or the environment gives."""
+        return {name: getattr(self, name) for name in EngineSettings.model_fields if name in self.model_fields_set}
 
     def engine(self, judged: dict[str, Any]) -> EngineSettings:
         """The engine's settings: those the model was judged with, except where others were given.
@@ -46,5 +45,4 @@ class VLLMSettings(GenerationSettings, EngineSettings):
         Raises:
             ValueError: two that do not go together.
         """
-        given = {name: getattr(self, name) for name in EngineSettings.model_fields if name in self.model_fields_set}
-        return EngineSettings.model_validate(judged | given)
+        return EngineSettings.model_validate(judged | self.engine_settings_given())

@@ -9,7 +9,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from quantbento.serving.errors import BodyTooLarge, RequestGuard
+from quantbento.serving.errors import BodyTooLarge
+from quantbento.serving.request_guard import RequestGuard
 
 
 async def echo(request: Request) -> PlainTextResponse:

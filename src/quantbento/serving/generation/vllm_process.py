@@ -14,7 +14,7 @@ from quantbento.core.errors import InvalidInput
 from quantbento.runtimes.vllm_settings import EngineSettings
 
 
-class VLLMEngine:
+class VLLMProcess:
     """A running engine.
 
     Attributes:
@@ -26,7 +26,7 @@ class VLLMEngine:
         self.app: Any = None
 
     @classmethod
-    def start(cls, folder: Path, names: list[str], settings: EngineSettings, max_tokens: int) -> VLLMEngine:
+    def start(cls, folder: Path, names: list[str], settings: EngineSettings, max_tokens: int) -> VLLMProcess:
         """Starts the engine's process and waits until it has loaded the model: seconds to minutes.
 
         Args:

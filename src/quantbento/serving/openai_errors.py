@@ -1,54 +1,22 @@
-"""OpenAI's shape of an embeddings request and response."""
+"""Errors in OpenAI's shape, without which its clients show a status code alone."""
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from bentoml.exceptions import InvalidArgument
+from starlette.responses import JSONResponse
 
-from quantbento.serving.errors import App, Message, Receive, Scope, Send
-
-
-def one_or_many(value: Any) -> Any:
-    """A lone text as a list of one: clients may send either."""
-    return [value] if isinstance(value, str) else value
+from quantbento.serving.asgi import App, Message, Receive, Scope, Send
 
 
-def check_dimensions(wanted: int | None, vectors: Sequence[Any]) -> None:
-    """Shorter vectors than the model's are not to be had; to give others in silence would break the client's index.
-
-    Raises:
-        InvalidArgument: 400, with the model's number.
-    """
-    if wanted is not None and wanted != len(vectors[0]):
-        raise InvalidArgument(f"dimensions {wanted}: this model's embeddings have {len(vectors[0])}; leave it out")
-
-
-def embeddings_response(vectors: Sequence[Any], encoding_format: str, model: str, tokens: int) -> dict[str, Any]:
-    """The body of `POST /v1/embeddings`; `base64` is what the official clients ask for (little-endian float32)."""
-    return {
-        "object": "list",
-        "data": [
-            {"object": "embedding", "index": i, "embedding": _encoded(vector, encoding_format)}
-            for i, vector in enumerate(vectors)
-        ],
-        "model": model,
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-    }
-
-
-def _encoded(vector: Any, encoding_format: str) -> list[float] | str:
-    if encoding_format == "float":
-        return list(vector)
-    return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode()
+def openai_error(status: int, message: str, param: str | None = None) -> JSONResponse:
+    """An error as a response; `param` is the field of the request that is wrong."""
+    return JSONResponse(_body(status, message, param), status_code=status)
 
 
 class OpenAIErrors:
-    """ASGI middleware: under /v1/, errors in OpenAI's shape, without which its clients show a status code alone."""
+    """ASGI middleware: under /v1/, what BentoML says of an error in OpenAI's shape."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -74,11 +42,13 @@ class OpenAIErrors:
         await self.app(scope, receive, rewritten)
 
 
+def _body(status: int, message: str, param: str | None) -> dict[str, Any]:
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": None}}
+
+
 async def _send_error(send: Send, start: Message, body: bytes) -> None:
-    kind = "invalid_request_error" if start["status"] < 500 else "server_error"
-    message, parameter = _explained(body)
-    error = {"message": message, "type": kind, "param": parameter, "code": None}
-    rendered = body if _is_openais(body) else json.dumps({"error": error}).encode()
+    rendered = body if _is_openais(body) else json.dumps(_body(start["status"], *_explained(body))).encode()
     kept = [(k, v) for k, v in start["headers"] if k.lower() not in (b"content-length", b"content-type")]
     headers = [*kept, (b"content-type", b"application/json"), (b"content-length", str(len(rendered)).encode())]
     await send({**start, "headers": headers})
@@ -94,7 +64,7 @@ def _is_openais(body: bytes) -> bool:
 
 
 def _explained(body: bytes) -> tuple[str, str | None]:
-    """The message and the parameter of an error as BentoML writes it."""
+    """The message and the field of an error as BentoML writes it."""
     try:
         given = json.loads(body)
     except ValueError:

@@ -1,0 +1,136 @@
+"""The language model behind a service: its engine is the one that the stored artifact says, and it runs as long as
+the web server does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from bentoml.exceptions import InvalidArgument
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from quantbento.core.errors import InvalidInput, QuantbentoError, summary
+from quantbento.runtimes import artifact
+from quantbento.serving.asgi import Receive, Scope, Send
+from quantbento.serving.bento import Packed
+from quantbento.serving.errors import EngineUnavailable
+from quantbento.serving.generation.engine import Engine
+from quantbento.serving.generation.guard import REQUESTS, GenerationGuard
+from quantbento.serving.generation.in_process import InProcessEngine
+from quantbento.serving.generation.settings import GenerationSettings
+from quantbento.serving.generation.vllm import VLLMEngine
+from quantbento.serving.openai_errors import openai_error
+from quantbento.serving.served import Served
+
+logger = logging.getLogger("bentoml.serve")
+
+
+class ServedLanguageModel(Served):
+    """A stored language model.
+
+    A model that cannot start ends the process, which BentoML starts again; inside a container BentoML ends too.
+
+    Attributes:
+        app: the endpoints under /v1, to mount; its lifespan is the model's.
+    """
+
+    settings: GenerationSettings
+
+    def __init__(self, settings: GenerationSettings, default: str, packed: Packed | None = None) -> None:
+        super().__init__(settings, default, "text-generation", packed)
+        guarded = GenerationGuard(self._answer, settings)
+        routes = [Route("/v1/models", self._models), *(Route(path, guarded, methods=["POST"]) for path in REQUESTS)]
+        self.app = Starlette(routes=routes, lifespan=self._lifespan)
+        self._engine: Engine | None = None
+
+    def check(self, description: dict[str, Any]) -> None:
+        super().check(description)
+        _engine_of(description).check_settings(self.settings, description)
+
+    @property
+    def ready(self) -> bool:
+        return self._engine is not None and self._engine.ready
+
+    def ready_engine(self) -> Engine:
+        """The engine, which can answer now.
+
+        Raises:
+            EngineUnavailable: 503, it is starting.
+        """
+        if self._engine is None or not self._engine.ready:
+            raise EngineUnavailable("the engine is starting; try again in some seconds")
+        return self._engine
+
+    async def generate(self, prompt: str, max_tokens: int, temperature: float) -> dict[str, Any]:
+        """The answer of `POST /generate`; `inference_time` is in seconds.
+
+        Raises:
+            EngineUnavailable: 503, it is starting.
+            InvalidArgument: 400, the prompt is blank, or longer than the model takes.
+        """
+        start = time.perf_counter()
+        try:
+            text, tokens = await self.ready_engine().complete(prompt, max_tokens, temperature)
+        except InvalidInput as error:
+            raise InvalidArgument(error.message) from None
+        except Exception:
+            self.ready_engine()  # that it died says more than how the request noticed
+            raise
+        return {"text": text, "tokens_generated": tokens, "inference_time": time.perf_counter() - start}
+
+    def names(self) -> list[str]:
+        """What requests may call the model: its full tag, which is what responses call it, or without the version."""
+        return [self.stored.tag, self.stored.tag.partition(":")[0]]
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        """Runs the model beside the web server, which answers probes while it starts."""
+        running = asyncio.create_task(self._run_or_end())
+        try:
+            yield
+        finally:
+            running.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await running
+            if self._engine is not None:
+                await self._engine.stop()
+
+    async def _run_or_end(self) -> None:
+        try:
+            kind = _engine_of(artifact.describe(self.stored.path))
+            self._engine = kind(self.stored, self.names(), self.settings)
+            await self._engine.run()
+        except Exception as error:
+            said = str(error) if isinstance(error, QuantbentoError) else summary(error)
+            logger.error("%s cannot be served: %s", self.tag, said)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            engine = self.ready_engine()
+        except EngineUnavailable as error:
+            await openai_error(503, str(error))(scope, receive, send)
+            return
+        await engine.answer(scope, receive, send)
+
+    async def _models(self, request: Request) -> Response:
+        try:
+            limit = self.ready_engine().max_model_len
+        except EngineUnavailable as error:
+            return openai_error(503, str(error))
+        card = {"object": "model", "created": 0, "owned_by": "quantbento", "max_model_len": limit}
+        return JSONResponse({"object": "list", "data": [{"id": name, **card} for name in self.names()]})
+
+
+def _engine_of(description: dict[str, Any]) -> type[Engine]:
+    """vLLM serves by an engine that runs requests together; every other runtime in this process, by its contract."""
+    return VLLMEngine if description["runtime"] == "vllm" else InProcessEngine

@@ -1,0 +1,71 @@
+"""The base of every BentoML service here, and of one for a task of your own."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import bentoml
+from bentoml.models import BentoModel
+
+from quantbento.serving.bento import model_to_pack
+from quantbento.serving.model import ServedModel
+from quantbento.serving.served import Served
+
+
+class ModelService:
+    """A service of one stored model, which is checked before any worker starts and packed into the Bento.
+
+    Attributes:
+        served: the model; a subclass names it.
+        to_async: set by BentoML: the service's endpoints as clients reach them, to call one from another.
+    """
+
+    served: ClassVar[Served]
+    bento_model: ClassVar[BentoModel]
+    preflight: ClassVar[staticmethod[[], None]]
+    to_async: Any
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "served" in vars(cls):
+            served = cls.served
+            cls.bento_model = model_to_pack(served.tag, served.settings.problem)
+            cls.preflight = bentoml.on_deployment(lambda: served.preflight())
+
+    def __is_ready__(self) -> bool:
+        return self.served.ready
+
+
+class BatchService(ModelService):
+    """A service whose requests run together in batches. For a task of your own, in `my_service.py`:
+
+        import bentoml
+        from typing import Annotated, Any
+        from quantbento.serving.middleware import with_middleware
+        from quantbento.serving.model import ServedModel
+        from quantbento.serving.service import BatchService
+        from quantbento.serving.settings import ServiceSettings
+
+        settings = ServiceSettings.read()
+        ranker = ServedModel(settings, default="my-ranker-onnx-int8", task="my_tasks:Ranking")
+        Pairs = Annotated[list[Any], ranker.inputs()]
+        Scores = Annotated[list[Any], ranker.outputs()]
+
+
+        @with_middleware()
+        @bentoml.service(**settings.service_config())
+        class Ranker(BatchService):
+            served = ranker
+
+            @bentoml.api(**settings.batching())
+            def rank(self, pairs: Pairs) -> Scores:
+                return ranker.answers(pairs)
+
+    and `bentoml serve my_service:Ranker`. The types have names in the module, where BentoML looks for them. A wrong
+    input, or one that the model fails on, fails its own request alone.
+    """
+
+    served: ClassVar[ServedModel]
+
+    def __init__(self) -> None:
+        self.served.load()
