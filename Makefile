@@ -28,10 +28,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: install
-	$(BIN)/python examples/demo.py
+	$(BIN)/python -m examples.demo
 
 demo-llm: install
-	$(BIN)/python examples/demo_llm.py
+	$(BIN)/python -m examples.demo_llm
 
 # An image, built without a Docker daemon. BASE_IMAGE replaces the public base image; it needs Python.
 BASE_IMAGE ?=
@@ -39,7 +39,7 @@ container: install
 	@$(BIN)/python -c 'from quantbento.packing import builders; builders.find()' 2> /dev/null || \
 	  { command -v apt-get && [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq buildah debootstrap; } > /dev/null || \
 	  { echo "no image builder: install buildah, podman, docker or nerdctl, then: make container"; exit 2; }
-	$(BIN)/python examples/container.py $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE))
+	$(BIN)/python -m examples.container $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE))
 
 test: install
 	$(BIN)/python -m pytest
@@ -66,10 +66,10 @@ serve: install
 	$(BIN)/bentoml serve --host 127.0.0.1
 
 bench: install
-	$(BIN)/python benchmarks/embedding_service.py
+	$(BIN)/python -m benchmarks.embedding_service
 
 bench-llm: install
-	$(BIN)/python benchmarks/llm_service.py
+	$(BIN)/python -m benchmarks.llm_service
 
 check: install
 	$(BIN)/ruff check .

@@ -11,8 +11,7 @@ import sys
 import pytest
 
 from quantbento import __version__
-from quantbento.core import machine as environment_module
-from quantbento.core import registry
+from quantbento.core import machine, registry
 from quantbento.core.machine import describe, missing_packages, other_cpu, package_versions, saturates
 
 NAMED = ("quantbento", *registry.runtime("torch").distributions)
@@ -68,7 +67,15 @@ def test_8_bit_products_are_cut_off_on_x86_without_vnni(flags, cut_off):
     ids=["other-cpu", "same-cpu", "judged-so", "torch"],
 )
 def test_a_model_on_a_cpu_that_computes_otherwise_is_warned_of(monkeypatch, judged, here, runtime, warned):
-    monkeypatch.setattr(environment_module, "_cpu", lambda: ("this one", set(here)))
+    monkeypatch.setattr(machine, "_cpu", lambda: ("this one", set(here)))
     warning = other_cpu({"cpu": "that one", "cpu_flags": judged}, runtime)
     assert (warning is not None) is warned
     assert warning is None or ("that one" in warning and "this one" in warning)
+
+
+def test_a_gpu_is_known_by_its_driver(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine.shutil, "which", lambda name: None)
+    monkeypatch.setattr(machine, "NVIDIA_DRIVER", tmp_path / "version")
+    assert machine.devices() == {"cpu"}
+    (tmp_path / "version").touch()
+    assert machine.devices() == {"cpu", "cuda"}

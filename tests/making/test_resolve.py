@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from quantbento.core import machine
 from quantbento.core.errors import one_of
 from quantbento.core.registry import QUANTIZERS
 from quantbento.making.resolve import ResolvedRecipe, resolve
@@ -269,6 +270,21 @@ def test_names_packages_options_and_files_that_are_wrong_come_at_once_each_with_
     assert "did you mean 'accuracy'?" in found[1] and "did you mean 'onnx-dynamic'?" in found[2]
     assert "did you mean 'per_channel'?" in found[3] and found[4].endswith("not 'int4'")
     assert found[5].endswith("needs no_such_engine, not installed here; run: pip install no_such_engine")
+
+
+@pytest.mark.parametrize(("here", "refused"), [({"cpu"}, True), ({"cpu", "cuda"}, False)], ids=["cpu", "gpu"])
+def test_a_device_that_is_not_there_is_a_problem(monkeypatch, here, refused):
+    monkeypatch.setattr(machine, "devices", lambda: here)
+    read = read_recipe(minimal(variants=variants(a=f"{__name__}:OnGpus")))
+    told = [
+        "variants[0].quantizer: tests.making.test_resolve:OnGpus needs a device of the kind 'cuda'; this machine has 'cpu'"
+    ]
+    assert read.document.lines(resolve(read)[1]) == (told if refused else [])
+
+
+class OnGpus(OnnxDynamic):
+    name = "on-gpus"
+    devices = ("cuda",)
 
 
 class Calibrating(OnnxDynamic):

@@ -118,8 +118,9 @@ def names(dependencies: list[str]) -> set[str]:
     return found
 
 
-def test_there_is_one_for_each_runtime():
-    assert {find_build_file(str(path)).data["labels"]["runtime"] for path in FILES} == set(registry.RUNTIMES)
+def test_there_is_one_for_each_of_the_four_runtimes_that_images_were_measured_with():
+    served = {find_build_file(str(path)).data["labels"]["runtime"] for path in FILES}
+    assert served >= {"onnx", "torch", "vllm", "transformers"} and served <= registry.RUNTIMES.keys()
 
 
 def test_bentoml_reads_it_and_a_reader_knows_what_it_is(file):

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from quantbento import cli
+from quantbento.core import registry
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,6 +28,38 @@ def test_every_make_target_it_names_exists():
 def test_every_file_a_page_links_exists(page):
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")) if "://" not in link]
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_it_is_read_in_five_minutes():
+    """One table of few columns, one picture."""
+    lines = README.splitlines()
+    assert len(lines) <= 120
+    assert len([line for line in lines if re.fullmatch(r"\|[-| :]+\|", line)]) == 1
+    assert max(line.count("|") - 1 for line in lines if line.startswith("|")) <= 6
+    assert len(re.findall(r"!\[", README)) == 1
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_row_falls_out_of_a_table(page):
+    """A blank line inside a table makes text of the rows after it."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    before = ""
+    for number, line in enumerate(lines):
+        if line.startswith("|") and not before.startswith("|"):
+            assert re.fullmatch(r"\|[-| :]+\|", lines[number + 1]), f"line {number + 1} is no table's first"
+        elif line.startswith("|") and before.startswith("|"):
+            assert _cells(line) == _cells(before), f"line {number + 1}"
+        before = line
+
+
+def _cells(row: str) -> int:
+    return len(re.findall(r"(?<!\\)\|", row)) - 1
+
+
+@pytest.mark.parametrize("kind", ["task", "quantizer"])
+def test_the_page_of_recipes_lists_every_name_that_a_recipe_can_use(kind):
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert [name for name in registry.TABLES[kind] if f"\n| `{name}` |" not in page] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -55,7 +88,8 @@ def test_every_recipe_it_names_is_valid():
 
 
 def test_the_recipe_it_shows_is_valid(tmp_path):
-    from quantbento.recipe import load_recipe
+    from quantbento.making.resolve import resolve
+    from quantbento.recipe import read_recipe
 
     shown = [text for language, text in BLOCKS if language == "yaml"]
     assert shown
@@ -66,18 +100,19 @@ def test_the_recipe_it_shows_is_valid(tmp_path):
             (tmp_path / samples).write_text('{"text": "a", "label": 0}\n')
         path = tmp_path / f"{number}.yaml"
         path.write_text(text)
-        assert load_recipe(path).variants
+        found, problems = resolve(read_recipe(path))
+        assert problems == [] and found is not None and found.variants
 
 
 def test_every_setting_it_names_exists():
-    from quantbento.serving.generation.settings import VLLMSettings
+    from quantbento.serving.generation.settings import GenerationSettings
     from quantbento.serving.settings import PREFIX, ServiceSettings
 
     named = {*re.findall(r"--arg (\w+)=", README), *(v.lower() for v in re.findall(rf"{PREFIX}([A-Z_]+)=", README))} - {
         "name"
     }
     assert named
-    assert named <= {*ServiceSettings.model_fields, *VLLMSettings.model_fields}
+    assert named <= {*ServiceSettings.model_fields, *GenerationSettings.model_fields}
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from quantbento.recipe import ModelSpec
 from quantbento.runtimes.base import ArrayRuntime
 from quantbento.runtimes.predictor import Predictor
 from quantbento.runtimes.torch import TorchRuntime
-from quantbento.tasks.base import ArrayTask
+from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.text_classification import TextClassification, TextClassificationOptions
 from tests.conftest import labelled_texts
 from tests.jobs import load_source

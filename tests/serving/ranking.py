@@ -9,7 +9,8 @@ from typing import Any, Self
 import numpy as np
 
 from quantbento.core.errors import InvalidInput
-from quantbento.tasks.base import Arrays, ArrayTask, Metric
+from quantbento.tasks.array import ArrayTask
+from quantbento.tasks.base import Arrays, Metric
 
 WIDTH = 3
 

@@ -9,12 +9,14 @@ import os
 import platform
 import re
 import resource
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # cgroup v2: "<quota> <period>", or "max <period>"
+NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 CFS = Path("/sys/fs/cgroup/cpu")  # v1
 CPU_FLAGS = (
     "avx2",
@@ -82,6 +84,12 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
 def missing_packages(names: Iterable[str]) -> list[str]:
     """Those of `names` (as imported) that cannot be."""
     return [name for name in names if importlib.util.find_spec(name) is None]
+
+
+def devices() -> set[str]:
+    """What this machine can compute on, as PyTorch calls it; told without importing an engine."""
+    has_driver = NVIDIA_DRIVER.exists() or shutil.which("nvidia-smi") is not None
+    return {"cpu", "cuda"} if has_driver else {"cpu"}
 
 
 def memory_bytes() -> int | None:

@@ -16,7 +16,7 @@ from quantbento.inputs.onnx_traces import strip_file
 if TYPE_CHECKING:
     import torch
 
-    from quantbento.tasks.base import ArrayTask
+    from quantbento.tasks.array import ArrayTask
 
 OPSET = 20
 LARGEST_IN_ONE_FILE = 1_900_000_000  # protobuf cannot hold 2 GiB; beyond, weights lie in a file beside

@@ -16,7 +16,8 @@ import numpy as np
 from quantbento.runtimes.base import ArrayRuntime
 
 if TYPE_CHECKING:
-    from quantbento.tasks.base import Arrays, ArrayTask
+    from quantbento.tasks.array import ArrayTask
+    from quantbento.tasks.base import Arrays
 
 
 class Predictor:

@@ -1,7 +1,6 @@
 """The contract of a task.
 
-Rows are what variants are compared by: one array a name, batch first, in the order of the inputs. In an `ArrayTask`
-inputs travel as `item -> encoded -> batch (arrays by input name) -> outputs -> rows -> answer`.
+Rows are what variants are compared by: one array per name, batch first, in the order of the inputs.
 """
 
 from __future__ import annotations
@@ -164,73 +163,3 @@ class Task(ABC):
     @abstractmethod
     def answer_schema(self) -> dict[str, Any]:
         """JSON schema of one answer, for OpenAPI."""
-
-
-class ArrayTask(Task):
-    """A task whose model takes and gives arrays, batch first; see `quantbento.runtimes.predictor`.
-
-    Attributes:
-        chunk_items: inputs that are run at once.
-        input_names, output_names: the model's.
-    """
-
-    contract = "arrays"
-    starts_from: ClassVar[tuple[SourceKind, ...]] = ("module",)
-    chunk_items: ClassVar[int] = 64
-
-    input_names: list[str]
-    output_names: list[str]
-
-    def dynamic_axes(self) -> dict[str, tuple[int, ...]]:
-        """Axes by input name whose size differs from batch to batch: the first, which is the batch, and others."""
-        return {name: (0,) for name in self.input_names}
-
-    def check_files(self) -> None:
-        """Whether what the task needs of a model's folder is there; asked before weights are read, where the model
-        stays on disk.
-
-        Raises:
-            QuantbentoError: says what is missing.
-        """
-
-    def check_enough(self, kind: str, items: Sequence[Any], calibration: Calibration | None) -> None:
-        """Whether samples are right and enough; asked before weights are read, where the model stays on disk.
-
-        Args:
-            kind: "evaluation" or "calibration".
-            items: as they were given.
-            calibration: what the recipe asks for.
-
-        Raises:
-            QuantbentoError: they are too few, or one cannot be used.
-        """
-
-    @classmethod
-    def calibration_problems(cls, wanted: Calibration) -> dict[str, str]:
-        given = [name for name in ("sequences", "sequence_length") if name in wanted.model_fields_set]
-        return dict.fromkeys(given, f"is for text-generation, whose texts are cut; {cls.name} takes `count` samples")
-
-    def calibrate(self, checked: Sequence[Any], wanted: Calibration) -> list[Arrays]:
-        """Batches of model inputs by name, at most `chunk_items` in each, in the order of the samples."""
-        encoded = [self.encode(item) for item in checked]
-        return [self.collate(encoded[i : i + self.chunk_items]) for i in range(0, len(encoded), self.chunk_items)]
-
-    @abstractmethod
-    def encode(self, item: Any) -> Any:
-        """One checked item as model input, without the batch dimension."""
-
-    def length(self, encoded: Any) -> int:
-        """What inputs are grouped by before they are run, so that little is padded."""
-        return 0
-
-    @abstractmethod
-    def collate(self, encoded: Sequence[Any]) -> Arrays:
-        """A batch by input name, padded to its longest member."""
-
-    @abstractmethod
-    def postprocess(self, outputs: Arrays, batch: Arrays) -> Arrays:
-        """Model outputs as rows, batch first, float32."""
-
-    @abstractmethod
-    def answers(self, rows: Arrays) -> list[Any]:
-        """One answer a row."""

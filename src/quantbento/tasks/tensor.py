@@ -15,7 +15,8 @@ import numpy as np
 
 from quantbento.core.errors import InvalidInput, QuantbentoError, did_you_mean, one_of
 from quantbento.runtimes.base import SourceKind
-from quantbento.tasks.base import Arrays, ArrayTask, Metric, TaskOptions
+from quantbento.tasks.array import ArrayTask
+from quantbento.tasks.base import Arrays, Metric, TaskOptions
 from quantbento.tasks.metrics import class_indices, classification_metrics, sqnr_db
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import numpy as np
 from pydantic import Field
 
 from quantbento.core.errors import InvalidInput, QuantbentoError
-from quantbento.tasks.base import Arrays, ArrayTask, TaskOptions
+from quantbento.tasks.array import ArrayTask
+from quantbento.tasks.base import Arrays, TaskOptions
 
 if TYPE_CHECKING:
     from quantbento.inputs.source import SourceModel

@@ -18,7 +18,8 @@ from pydantic import Field
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
-from quantbento.tasks.base import ArrayTask, Task
+from quantbento.tasks.array import ArrayTask
+from quantbento.tasks.base import Task
 
 
 class TorchDynamicOptions(QuantizerOptions):

@@ -1,0 +1,160 @@
+"""What can be wrong with a recipe's names, options, metrics, samples and packages, one thing after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from quantbento.core import machine, registry
+from quantbento.core.errors import QuantbentoError, did_you_mean, one_of
+from quantbento.recipe import TAG_LENGTH
+from quantbento.recipe.document import Loc, Problem, describe_errors
+from quantbento.recipe.gates import METRIC_RULES
+from quantbento.runtimes.artifact import installs
+from quantbento.runtimes.base import Runtime
+from quantbento.tasks.base import Task
+
+
+def variants_of(data: Mapping[str, Any]) -> list[tuple[Loc, Mapping[str, Any]]]:
+    """Those that are mappings, with their places."""
+    variants = data.get("variants")
+    listed = variants if isinstance(variants, list) else []
+    return [(("variants", i), variant) for i, variant in enumerate(listed) if isinstance(variant, dict)]
+
+
+class Inspection:
+    """Collects what is wrong. Each method looks at one thing, in data of any shape, and gives what it found there."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+
+    def say(self, where: Loc, message: str, label: str | None = None) -> None:
+        self.problems.append(Problem(where, message, label))
+
+    def named(self, kind: str, name: Any, where: Loc) -> Any:
+        if not isinstance(name, str):
+            return None  # the shape is wrong
+        try:
+            return registry.lookup(kind, name)
+        except QuantbentoError as error:
+            self.say(where, str(error))
+            return None
+
+    def options(self, options: type[BaseModel], given: Any, where: Loc) -> Any:
+        """The options without those that are wrong; None where they do not go together."""
+        given = given if isinstance(given, dict) else {}
+        try:
+            return options.model_validate(given)
+        except ValidationError as error:
+            told = describe_errors(error, options)
+        for problem in told:
+            self.say((*where, *problem.loc), problem.message)
+        wrong = {problem.loc[0] for problem in told if problem.loc}
+        try:
+            return options.model_validate({name: value for name, value in given.items() if name not in wrong})
+        except ValidationError:
+            return None
+
+    def metrics(self, task: type[Task], gates: Any, where: Loc) -> None:
+        for rule in METRIC_RULES:
+            limits = gates.get(rule) if isinstance(gates, dict) else None
+            for metric in limits if isinstance(limits, dict) else ():
+                place = (*where, rule, metric)
+                if metric not in task.metrics:
+                    hint = did_you_mean(str(metric), task.metrics) + f" (this task has {one_of(task.metrics)})"
+                    self.say(place, f"unknown metric {metric!r}{hint}")
+                elif rule == "min_recovery" and not task.metrics[metric].recovers:
+                    told = f"{metric!r} is 0 for the baseline, it has no recovery; use max or max_drop"
+                    self.say(place, told)
+
+    def custom_objects(self, task: type[Task], data: Mapping[str, Any]) -> None:
+        objects = data.get("custom_objects")
+        if isinstance(objects, dict) and "preprocess" in objects and not task.takes_preprocess:
+            told = f"{task.name} is served without it; put it into the tokenizer's chat template"
+            self.say(("custom_objects", "preprocess"), told)
+
+    def name(self, variant: Mapping[str, Any], data: Mapping[str, Any], where: Loc, before: list[str]) -> None:
+        name = str(variant.get("name"))
+        if "name" in variant and name in before:
+            self.say((*where, "name"), f"{name!r} names two variants; each needs its own")
+        before.append(name)
+        stored = f"{data.get('name')}-{name}"
+        if len(stored) > TAG_LENGTH:
+            self.say((*where, "name"), f"{stored!r} is longer than the model store's {TAG_LENGTH} characters")
+
+    def quantizer(self, variant: Mapping[str, Any], where: Loc) -> Any:
+        """Its class, also where packages of it are missing."""
+        quantizer = self.named("quantizer", variant.get("quantizer"), (*where, "quantizer"))
+        if quantizer is not None and (missing := machine.missing_packages(quantizer.modules)):
+            what = f"{variant['quantizer']} needs {', '.join(missing)}"
+            self._missing(quantizer, what, missing, variant, (*where, "quantizer"))
+        if quantizer is not None:
+            self._device(quantizer, str(variant["quantizer"]), (*where, "quantizer"))
+        return quantizer
+
+    def runtime(self, quantizer: Any, task: type[Task], variant: Mapping[str, Any], where: Loc) -> Any:
+        """The class of the runtime that will serve it, also where packages of it are missing."""
+        where = (*where, "quantizer")
+        try:
+            runtime = registry.runtime_of(quantizer, task)
+        except QuantbentoError as error:
+            self.say(where, str(error))
+            return None
+        if runtime is None:
+            self.say(where, _no_common_runtime(quantizer, task))
+        elif missing := machine.missing_packages(runtime.modules):
+            what = f"its runtime {runtime.name} needs {', '.join(missing)}"
+            self._missing(runtime, what, missing, variant, where)
+        if runtime is not None:
+            self._device(runtime, f"its runtime {runtime.name}", where)
+        return runtime
+
+    def _device(self, declared: Any, what: str, where: Loc) -> None:
+        if not (here := machine.devices()) & set(declared.devices):
+            needed, has = one_of(declared.devices), one_of(sorted(here))
+            self.say(where, f"{what} needs a device of the kind {needed}; this machine has {has}")
+
+    def _missing(self, declared: Any, what: str, missing: list[str], variant: Mapping[str, Any], where: Loc) -> None:
+        told = f"{what}, not installed here; run: pip install {installs(declared, ' '.join(missing))}"
+        self.say(where, told, f"variant {variant.get('name')!r}")
+
+    def fits(self, quantizer: Any, kind: str, data: Mapping[str, Any], where: Loc) -> None:
+        where = (*where, "quantizer")
+        if kind not in quantizer.starts_from:
+            needed = "a PyTorch model" if kind == "onnx" else one_of(quantizer.starts_from)
+            given = "an ONNX file" if kind == "onnx" else repr(kind)
+            self.say(where, f"{quantizer.name!r} needs {needed}, not {given}")
+        if quantizer.data and not data.get(quantizer.data):
+            verb = {"calibration": "calibrates", "training": "trains"}[quantizer.data]
+            self.say(where, f"{quantizer.name!r} {verb} on data: add `{quantizer.data}:`")
+
+    def samples(self, quantizers: list[Any], data: Mapping[str, Any]) -> None:
+        """Samples that nothing would look at."""
+        for kind in ("calibration", "training"):
+            if data.get(kind) and quantizers and not any(quantizer.data == kind for quantizer in quantizers):
+                names = ", ".join(dict.fromkeys(quantizer.name for quantizer in quantizers))
+                self.say((kind,), f"no quantizer of this recipe ({names}) needs {kind} samples; leave it out")
+
+    def engine(self, options: Any, runtimes: Iterable[type[Runtime]]) -> None:
+        """Settings of an engine go to the runtimes that have some."""
+        if not (given := getattr(options, "engine", None)):
+            return
+        with_settings = [runtime for runtime in runtimes if runtime.Settings is not None]
+        where = ("task_options", "engine")
+        if not with_settings:
+            served = ", ".join(sorted(runtime.name for runtime in runtimes)) or "no runtime"
+            self.say(where, f"the variants are served by {served}, which has no settings; leave it out")
+        for runtime in with_settings:
+            assert runtime.Settings is not None
+            self.options(runtime.Settings, given, where)
+
+
+def _no_common_runtime(quantizer: Any, task: type[Task]) -> str:
+    every = ((name, registry.quantizer(name)) for name in registry.QUANTIZERS)
+    fitting = [name for name, other in every if registry.runtime_of(other, task) is not None]
+    return (
+        f"{quantizer.name!r} writes models for {one_of(quantizer.runtimes)}, which do not run {task.name} "
+        f"(quantizers that do: {one_of(fitting)})"
+    )

@@ -1,0 +1,66 @@
+"""The contract of a task whose model takes and gives arrays.
+
+Inputs travel as `item -> encoded -> batch (arrays by input name) -> outputs -> rows -> answer`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from quantbento.runtimes.base import SourceKind
+from quantbento.tasks.base import Arrays, Task
+
+if TYPE_CHECKING:
+    from quantbento.recipe import Calibration
+
+
+class ArrayTask(Task):
+    """A task whose model takes and gives arrays, batch first; see `quantbento.runtimes.predictor`.
+
+    Attributes:
+        chunk_items: inputs that are run at once.
+        input_names, output_names: the model's.
+    """
+
+    contract = "arrays"
+    starts_from: ClassVar[tuple[SourceKind, ...]] = ("module",)
+    chunk_items: ClassVar[int] = 64
+
+    input_names: list[str]
+    output_names: list[str]
+
+    def dynamic_axes(self) -> dict[str, tuple[int, ...]]:
+        """Axes by input name whose size differs from batch to batch: the first, which is the batch, and others."""
+        return {name: (0,) for name in self.input_names}
+
+    @classmethod
+    def calibration_problems(cls, wanted: Calibration) -> dict[str, str]:
+        given = [name for name in ("sequences", "sequence_length") if name in wanted.model_fields_set]
+        return dict.fromkeys(given, f"is for text-generation, whose texts are cut; {cls.name} takes `count` samples")
+
+    def calibrate(self, checked: Sequence[Any], wanted: Calibration) -> list[Arrays]:
+        """Batches of model inputs by name, at most `chunk_items` in each, in the order of the samples."""
+        encoded = [self.encode(item) for item in checked]
+        return [self.collate(encoded[i : i + self.chunk_items]) for i in range(0, len(encoded), self.chunk_items)]
+
+    @abstractmethod
+    def encode(self, item: Any) -> Any:
+        """One checked item as model input, without the batch dimension."""
+
+    def length(self, encoded: Any) -> int:
+        """What inputs are grouped by before they are run, so that little is padded."""
+        return 0
+
+    @abstractmethod
+    def collate(self, encoded: Sequence[Any]) -> Arrays:
+        """A batch by input name, padded to its longest member."""
+
+    @abstractmethod
+    def postprocess(self, outputs: Arrays, batch: Arrays) -> Arrays:
+        """Model outputs as rows, batch first, float32."""
+
+    @abstractmethod
+    def answers(self, rows: Arrays) -> list[Any]:
+        """One answer a row."""
