@@ -276,10 +276,22 @@ def test_names_packages_options_and_files_that_are_wrong_come_at_once_each_with_
 def test_a_device_that_is_not_there_is_a_problem(monkeypatch, here, refused):
     monkeypatch.setattr(machine, "devices", lambda: here)
     read = read_recipe(minimal(variants=variants(a=f"{__name__}:OnGpus")))
-    told = [
-        "variants[0].quantizer: tests.making.test_resolve:OnGpus needs a device of the kind 'cuda'; this machine has 'cpu'"
+    told = f"variants[0].quantizer: {__name__}:OnGpus needs a device of the kind 'cuda'; this machine has 'cpu'"
+    assert read.document.lines(resolve(read)[1]) == ([told] if refused else [])
+
+
+def test_an_unknown_task_hides_nothing_that_does_not_depend_on_it():
+    wrong = [
+        {"name": "a", "quantizer": "torch-dynamc"},
+        {"name": "a", "quantizer": "rtn", "options": {"group_sise": 1}},
     ]
-    assert read.document.lines(resolve(read)[1]) == (told if refused else [])
+    found = problems(minimal(task="tensr", variants=wrong))
+    assert [problem.partition(": ")[0] for problem in found] == [
+        "task",
+        "variants[0].quantizer",
+        "variants[1].name",
+        "variants[1].options.group_sise",
+    ]
 
 
 class OnGpus(OnnxDynamic):

@@ -11,6 +11,7 @@ from typing import Any
 
 from quantbento.core import machine
 from quantbento.inputs.recipe_inputs import RecipeInputs
+from quantbento.making.inspection import Inspection, variants_of
 from quantbento.quantizers.base import Quantizer
 from quantbento.recipe import Gates, Recipe, Variant
 from quantbento.recipe.document import Loc, Problem
@@ -71,28 +72,25 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
     problems = list(read.problems)
     data, found = read.data, Inspection(problems)
     task = found.named("task", data.get("task"), ("task",))
-    if task is None:
-        for where, variant in variants_of(data):
-            found.quantizer(variant, where)
-        return None, problems
-    options = found.options(task.Options, data.get("task_options"), ("task_options",))
-    found.metrics(task, data.get("gates"), ("gates",))
-    found.custom_objects(task, data)
-    kind = _kind(task, data.get("model"))
-    if kind not in task.starts_from and kind == "onnx":
-        found.say(("model", "onnx"), f"task {task.name!r} needs a PyTorch model, not an ONNX file")
+    options, kind = None, _kind(task, data.get("model"))
+    if task is not None:
+        options = found.options(task.Options, data.get("task_options"), ("task_options",))
+        found.metrics(task, data.get("gates"), ("gates",))
+        found.custom_objects(task, data)
+        if kind == "onnx" and kind not in task.starts_from:
+            found.say(("model", "onnx"), f"task {task.name!r} needs a PyTorch model, not an ONNX file")
     resolved: dict[Loc, tuple[Quantizer, Any, type[Runtime]]] = {}
     quantizers, names = [], list[str]()
     for where, variant in variants_of(data):
         found.name(variant, data, where, names)
-        found.metrics(task, variant.get("gates"), (*where, "gates"))
         quantizer = found.quantizer(variant, where)
+        if task is not None:
+            found.metrics(task, variant.get("gates"), (*where, "gates"))
         if quantizer is None:
             continue
         quantizers.append(quantizer)
         chosen = found.options(quantizer.Options, variant.get("options"), (*where, "options"))
-        runtime = found.runtime(quantizer, task, variant, where)
-        if runtime is None:
+        if task is None or (runtime := found.runtime(quantizer, task, variant, where)) is None:
             continue
         found.fits(quantizer, kind, data, where)
         if chosen is not None:
@@ -100,7 +98,7 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
     found.samples(quantizers, data)
     found.engine(options, {runtime for _, _, runtime in resolved.values()})
     recipe = read.recipe
-    if recipe is None or options is None:
+    if recipe is None or task is None or options is None:
         return None, problems
     if recipe.calibration is not None:
         for key, told in task.calibration_problems(recipe.calibration).items():
@@ -118,7 +116,7 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
     return ResolvedRecipe(recipe, task, options, inputs, variants), problems
 
 
-def _kind(task: type[Task], model: Any) -> str:
+def _kind(task: type[Task] | None, model: Any) -> str:
     if isinstance(model, dict) and model.get("onnx"):
         return "onnx"
-    return "checkpoint" if task.on_disk else "module"
+    return "checkpoint" if task is not None and task.on_disk else "module"
