@@ -1,4 +1,4 @@
-"""Bentos that `quantbento build` built from the project's own files, once a session."""
+"""Bentos that `quantbento build` built from the project's own files, once per test session."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ WEIGHTS = "model.safetensors"
 
 @functools.cache
 def built_encoder(home: Path) -> Contents:
-    """`configs/bentos/minilm.yaml` with the tiny encoder of `served_home`, in that store. The caller has a setting for
-    serving in the environment, which is not the Bento's business."""
+    """`configs/bentos/minilm.yaml` with the tiny encoder of `served_home`, in that store. The caller's environment has
+    a setting for serving, which must not reach the Bento."""
     with model_store(home), contextlib.chdir(ROOT), pytest.MonkeyPatch.context() as patch:
         patch.setenv("QUANTBENTO_TIMEOUT_SECONDS", "99")
         return build("minilm", ENCODER)
@@ -29,15 +29,15 @@ def built_encoder(home: Path) -> Contents:
 
 @functools.cache
 def built_for_a_gpu(home: Path) -> Contents:
-    """`configs/bentos/llama-3.1-8b.yaml` with a model that is one by name only, in a store of its own. Only its owner
-    can read the weights, as safetensors writes them."""
+    """`configs/bentos/llama-3.1-8b.yaml` with a stand-in for the model, in its own store. Only their owner can read
+    the weights, as safetensors writes them."""
     with model_store(home / "gpu"), contextlib.chdir(ROOT):
         save_stand_in("llama-3.1-8b-w4a16", "text-generation", "vllm", home / "artifact")
         return build("llama-3.1-8b")
 
 
 def save_stand_in(name: str, task: str, runtime: str, folder: Path) -> store.StoredModel:
-    """Stores what looks like an artifact of that kind as long as nobody loads it."""
+    """Stores a stand-in that looks like such an artifact, but cannot be loaded."""
     folder.mkdir(parents=True)
     (folder / "artifact.json").write_text(json.dumps({"schema_version": 1, "task": task, "runtime": runtime}))
     (folder / WEIGHTS).write_bytes(b"weights")

@@ -1,4 +1,4 @@
-"""Tiny models in hub format, and a model store of its own for every test that asks for one."""
+"""Tiny models in hub format, and a separate model store for every test that asks for one."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-# Each of xdist's workers gets a core of its own: models that run on every core wait for those of the other workers.
+# Each xdist worker gets its own core: models that run on every core would wait for those of the other workers.
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 import pytest
 
-# A shell starts what it puts in the background with Ctrl-C ignored, and so would be what the tests interrupt.
+# A shell starts background processes with Ctrl-C ignored. The processes that tests interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +40,7 @@ def bento_home(tmp_path):
 
 @pytest.fixture
 def demo_model(tmp_path, bento_home):
-    """`demo-int8`, as the pipeline would have left it: a file that no runtime can load, and its row of the report."""
+    """`demo-int8`, as if the pipeline had stored it: a file that no runtime can load, and its row of the report."""
     from dataclasses import asdict
 
     from quantbento import store
@@ -53,7 +53,7 @@ def demo_model(tmp_path, bento_home):
 
 @contextlib.contextmanager
 def model_store(home: Path):
-    """Makes `home` BentoML's home, here and in the processes started meanwhile."""
+    """Makes `home` BentoML's home, here and in processes started from here."""
     from bentoml._internal.bento import BentoStore
     from bentoml._internal.configuration.containers import BentoMLContainer
     from bentoml._internal.models import ModelStore
@@ -114,7 +114,7 @@ def served_home(tmp_path_factory, tiny_encoder, tiny_classifier) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory) -> Path:
-    """A BERT of 2 layers and 32 dimensions with sentence-transformers files (mean pooling, normalised)."""
+    """A BERT with 2 layers, 32 dimensions and sentence-transformers files (mean pooling, normalised)."""
     import torch
     from transformers import BertConfig, BertModel
 
@@ -177,7 +177,7 @@ def trained_llama(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def made(trained_llama, tmp_path_factory):
-    """`made("rtn", group_size=64)` is what the quantizer makes of the trained Llama, once for the same options."""
+    """`made("rtn", group_size=64)` is the quantizer's artifact of the trained Llama, made once per set of options."""
     from tests.trained_llama import Made
 
     known = {}

@@ -8,7 +8,7 @@ END = "\x1f"
 
 
 class FakeBuilder:
-    """Written to `path`; the script sees the arguments too, and its exit code and output are the program's."""
+    """The program at `path`. `script` gets the arguments too, and its exit code and output are the program's."""
 
     def __init__(self, path: Path, script: str = "") -> None:
         self.path = path

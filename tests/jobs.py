@@ -1,4 +1,4 @@
-"""What several tests start from: jobs for tiny models, and predictors read back from an artifact folder."""
+"""What several tests start from: jobs for tiny models, and predictors loaded from an artifact folder."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ import numpy as np
 
 from quantbento.core import registry
 from quantbento.inputs.job import Job
-from quantbento.inputs.samples import SampleSet
-from quantbento.inputs.source import NamedModel, SourceModel
+from quantbento.inputs.source import NamedModel
 from quantbento.quantizers.base import Quantized
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes import artifact
 from quantbento.runtimes.predictor import Predictor
+from quantbento.tasks.source import SampleSet, SourceModel
 
 
 @dataclass
 class JudgedJob(Job):
-    """A job together with the samples that its results are judged on, which quantizers do not get."""
+    """A job with the samples that its results are judged on, which quantizers do not get."""
 
     samples: SampleSet = field(default_factory=lambda: SampleSet([]))
 
 
 def job_of(model: Any, inputs: list[Any], workspace: Path) -> JudgedJob:
-    """A job of the tensor task for a PyTorch module or the path of an ONNX file."""
+    """A job for the tensor task, from a PyTorch module or the path of an ONNX file."""
     source = SourceModel(onnx=model) if isinstance(model, Path) else SourceModel(module=model.eval())
     return _job(source, "tensor", inputs, workspace)
 
 
 def text_job(folder: Path, task: str, texts: list[str], workspace: Path) -> JudgedJob:
-    """A job of a text task for a folder in hub format."""
+    """A job for a text task, from a folder in hub format."""
     return _job(load_source(ModelSpec(path=folder), task), task, texts, workspace)
 
 
@@ -49,7 +49,7 @@ def _job(source: SourceModel, task_name: str, inputs: list[Any], workspace: Path
 
 
 def quantized(job: Job, quantizer: str, folder: Path, **options: Any) -> tuple[Quantized, Predictor]:
-    """What the quantizer says it did, and what it wrote, read back."""
+    """What the quantizer says it did, and the artifact it wrote, loaded again."""
     method = registry.quantizer(quantizer)()
     folder.mkdir(parents=True, exist_ok=True)
     done = method.quantize(job, method.Options(**options), folder)

@@ -1,4 +1,4 @@
-"""What `kubectl kustomize` makes of a folder, and Kubernetes' schemas to hold it against."""
+"""The output of `kubectl kustomize` for a folder, and Kubernetes' schemas to check it against."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Document = dict[str, Any]
 
 
 class Manifests:
-    """What `kubectl kustomize` makes of a folder. The tests that need kubectl are skipped where there is none."""
+    """The output of `kubectl kustomize` for a folder. Tests that need kubectl are skipped where there is none."""
 
     def __init__(self, folder: Path) -> None:
         done = subprocess.run([usable_kubectl(), "kustomize", str(folder)], capture_output=True, text=True)
@@ -62,7 +62,7 @@ class Manifests:
         return [self["Service"]["spec"]["selector"], *(each["matchLabels"] for each in (*owners, *spread))]
 
     def validate(self) -> None:
-        """Against Kubernetes' own schemas, unknown fields refused. A ScaledObject is KEDA's, which has none here."""
+        """Checks against Kubernetes' own schemas, unknown fields refused. KEDA's ScaledObject has no schema here."""
         for document in self.documents:
             for version in SCHEMAS if document["kind"] != "ScaledObject" else ():
                 kubernetes_validate.validate(document, version, strict=True)

@@ -1,4 +1,4 @@
-"""Bentos in a store of their own, as `bentoml build` describes them, without code or models."""
+"""Bentos in a separate store, as `bentoml build` describes them, without code or models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def write_bento(
     model: str = "my-model:0a1b",
     runtime: str | None = None,
 ) -> str:
-    """A Bento of one service, with a label for the runtime where it is given. Gives its tag."""
+    """Writes a Bento with one service, and a label for the runtime if one is given. Returns its tag."""
     name, _, version = tag.partition(":")
     config: dict[str, Any] = {"resources": CPU if resources is None else resources, "workers": 1}
     if timeout is not None:

@@ -1,4 +1,4 @@
-"""A Llama of 4 layers with random weights, a byte-level tokenizer and a chat template: made in seconds."""
+"""A Llama with 4 layers, random weights, a byte-level tokenizer and a chat template: made in seconds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_tiny_llama(folder: Path) -> Path:
 
 
 def tokenizer_of(text: str) -> PreTrainedTokenizerFast:
-    """Byte-level BPE trained on a text; 384 tokens with bytes, `<s>` (0) and `</s>` (1), and the chat template."""
+    """Byte-level BPE trained on a text: 384 tokens, including bytes, `<s>` (0) and `</s>` (1), and a chat template."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,4 +1,4 @@
-"""A small `tensor` model whose preprocessing turns lists of 4 digits into the model's input."""
+"""A small `tensor` model whose preprocessing turns a list of 4 digits into the model's input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def model() -> nn.Module:
 
 
 def preprocess(item: object) -> np.ndarray:
-    """Halves what it is given: applied twice, it would show."""
+    """Halves its input, so that applying it twice would show."""
     return np.asarray(item, dtype=np.float32) / 2
 
 

@@ -1,4 +1,4 @@
-"""A Llama of 2 layers trained for seconds on Python's argparse, with activations as uneven as a large model's."""
+"""A Llama with 2 layers, trained for seconds on Python's argparse, with activations as uneven as a large model's."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbento.core import registry
-from quantbento.inputs.samples import SampleSet
 from quantbento.recipe import ModelSpec
+from quantbento.tasks.source import SampleSet
 from quantbento.tasks.text_generation import TextGeneration
 from tests.jobs import JudgedJob, load_source
 from tests.tiny_llama import tokenizer_of
@@ -24,13 +24,13 @@ HELD_OUT = 20_000  # characters
 
 
 def texts() -> tuple[list[str], list[str]]:
-    """What the model is trained and calibrated on, and what it has not seen."""
+    """The texts the model is trained and calibrated on, and texts it has not seen."""
     source = inspect.getsource(argparse)
     return [source[HELD_OUT:]], [source[:HELD_OUT]]
 
 
 def job_of_trained(folder: Path, workspace: Path, sequences: int = 16, tokens: int = 64) -> JudgedJob:
-    """A job for the checkpoint, with calibration data from what it was trained on."""
+    """A job for the checkpoint, with calibration data from its training text."""
     seen, unseen = texts()
     source = load_source(ModelSpec(path=folder), "text-generation", workspace)
     samples = SampleSet(unseen)
@@ -40,7 +40,7 @@ def job_of_trained(folder: Path, workspace: Path, sequences: int = 16, tokens: i
 
 
 class Made:
-    """What a quantizer made of the checkpoint; an artifact."""
+    """The artifact that a quantizer made from the checkpoint."""
 
     def __init__(self, source: Path, folder: Path, quantizer: str, options: dict[str, Any]) -> None:
         method = registry.quantizer(quantizer)()
@@ -79,7 +79,7 @@ def _contents(folder: Path) -> dict[Path, bytes]:
 
 
 def loaded(folder: Path) -> Any:
-    """Through transformers, on weights unpacked at the first call."""
+    """The model, loaded through transformers; the first call unpacks its weights."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -121,7 +121,7 @@ def write_trained_llama(folder: Path) -> Path:
 
 
 def _make_uneven(model: Any) -> None:
-    """Norms give a few channels more and the layers after them take less: the same model, harder to quantize."""
+    """Scales a few channels up in the norms and down in the layers after them: the same model, harder to quantize."""
     import torch
 
     with torch.no_grad():
@@ -137,8 +137,8 @@ def _make_uneven(model: Any) -> None:
 
 
 def _train(model: Any, windows: Any) -> None:
-    """Sign descent: torch.optim takes longer to import than this to run. On one thread: two are slower on steps this
-    small, and much slower where they have to share a core."""
+    """Sign descent, because importing torch.optim takes longer than this takes to run. It runs on one thread: two are
+    slower on steps this small, and much slower where they share a core."""
     import torch
 
     threads = torch.get_num_threads()

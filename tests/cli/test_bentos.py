@@ -19,7 +19,7 @@ from tests.packing.test_image import MEASURED
 
 @pytest.fixture
 def encoder(served_home, monkeypatch):
-    """A built Bento in its store, in the project's folder, where `build` gives just that one."""
+    """A built Bento in its store; the current folder is the project's, and `build` returns that Bento."""
     contents = built_encoder(served_home)
     monkeypatch.chdir(ROOT)
     for name in context.BUILD_ARGUMENTS:
@@ -32,7 +32,7 @@ def encoder(served_home, monkeypatch):
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch) -> Path:
-    """Where programs are looked for, and nowhere else."""
+    """The only folder in which programs are looked for."""
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.delenv("BENTOML_CONTAINERIZE_BACKEND", raising=False)

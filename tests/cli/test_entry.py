@@ -21,7 +21,7 @@ from tests.jobs import onnx_file
 from tests.store.test_models import tree
 
 HEAVY = {"bentoml", "numpy", "onnxruntime", "torch", "transformers"}
-SECONDS = 120  # at most, for a process
+SECONDS = 120  # most time a process may take
 
 FACTORIES = """
 import numpy, pathlib, time
@@ -38,7 +38,7 @@ def waits():
 
 @pytest.fixture
 def recipe(tmp_path, monkeypatch, bento_home):
-    """The dictionary of a recipe that needs no torch, in a folder with all it names; `write` makes a file of it."""
+    """A recipe, as a dictionary, that needs no torch, in a folder with all it names; `write` makes a file of it."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cli_factories.py").write_text(FACTORIES)
     weights = np.random.default_rng(1).normal(size=(8, 4)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Weights are in two places and on disk once; files that others write to are not shared."""
+"""Weights are in two places but on disk only once; files that others write to are not shared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The environment of a report is this machine's, and reads no package it need not import."""
+"""The environment in a report describes this machine, and package versions are read without importing the packages."""
 
 from __future__ import annotations
 

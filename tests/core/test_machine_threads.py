@@ -12,7 +12,7 @@ from quantbento.core.machine import default_threads
 
 @pytest.fixture(autouse=True)
 def groups(tmp_path, monkeypatch):
-    """A machine of 64 cores without control groups."""
+    """A machine with 64 cores and no control groups."""
     monkeypatch.setattr(machine, "CPU_MAX", tmp_path / "cpu.max")
     monkeypatch.setattr(machine, "CFS", tmp_path / "cpu")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)

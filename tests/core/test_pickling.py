@@ -28,7 +28,7 @@ CALL = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb'))(21))"
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """The module `project_to_pickle.model`, of a package that is not installed."""
+    """The module `project_to_pickle.model`, from a package that is not installed."""
     package = tmp_path / "src" / "project_to_pickle"
     package.mkdir(parents=True)
     for name, text in PROJECT.items():
@@ -60,7 +60,7 @@ def test_installed_code_is_named_not_copied(tmp_path):
 
 
 def test_quantbento_is_named_not_copied(tmp_path):
-    """Also where it is installed as editable, from a folder that looks like a project's."""
+    """Even if it is an editable install, in a folder that looks like a project's."""
     dump(QuantbentoError, tmp_path / "a.pkl", classes=[QuantbentoError])
     assert (tmp_path / "a.pkl").stat().st_size < 200
 
@@ -89,7 +89,7 @@ def test_a_module_the_user_registered_stays_registered(project, tmp_path):
 
 
 def test_a_qscheme_is_found_where_a_module_before_torch_answers_to_any_name(tmp_path):
-    """As Transformers' aliases of image processors do, by importing what may not be installed."""
+    """Transformers' aliases of image processors do so, and import what may not be installed."""
     code = """
 import sys, types
 hostile = sys.modules["hostile"] = types.ModuleType("hostile")

@@ -1,4 +1,4 @@
-"""A pickle names neither the folder of the project whose code is in it nor any other of the machine that made it."""
+"""A pickle names no folder of the machine that made it, not even that of the project whose code it holds."""
 
 import importlib
 import pickle
@@ -87,7 +87,7 @@ def write_project(folder: Path) -> None:
 
 @pytest.fixture
 def everything(tmp_path, monkeypatch):
-    """The module `far_project.everything`, of a package that is not installed."""
+    """The module `far_project.everything`, from a package that is not installed."""
     write_project(tmp_path / "src")
     monkeypatch.syspath_prepend(tmp_path / "src")
     yield importlib.import_module("far_project.everything")
@@ -171,7 +171,7 @@ def test_code_of_no_module_is_named_without_its_folder(tmp_path, compiled_as, na
 
 
 def test_a_pickle_is_the_same_wherever_the_project_lies(tmp_path):
-    """Of functions: to a class, cloudpickle gives a random number."""
+    """A pickle of functions only: cloudpickle gives each class a random number."""
     code = (
         "from pathlib import Path\nfrom quantbento.core.pickling import dump\n"
         "from far_project.everything import decorated\ndump(decorated, Path('value.pkl'), classes=[decorated])"
@@ -185,7 +185,7 @@ def test_a_pickle_is_the_same_wherever_the_project_lies(tmp_path):
 
 
 def test_a_lazy_module_is_named_not_copied(tmp_path, monkeypatch):
-    """Transformers' pickles as the path of its file and all that it could import: 170 kB."""
+    """Without this, Transformers' lazy module is pickled with its file's path and all that it could import: 170 kB."""
 
     class Lazy(types.ModuleType):
         def __reduce__(self):
@@ -210,7 +210,7 @@ def test_a_transformers_model_forgets_the_folder_it_was_loaded_from(tiny_classif
     loaded, words = pickle.loads((tmp_path / "a.pkl").read_bytes()), torch.tensor([[2, 5, 17, 3]])
     assert loaded.name_or_path == loaded.config.name_or_path == ""
     assert loaded.config.id2label == model.config.id2label
-    plain = pickle.loads(cloudpickle.dumps(model))  # not `model`: its mapped weights are aligned in another way
+    plain = pickle.loads(cloudpickle.dumps(model))  # not `model`: its mapped weights are aligned differently
     with torch.no_grad():
         assert torch.equal(loaded(words).logits, plain(words).logits)
 

@@ -1,4 +1,4 @@
-"""A run tells its stages: a line each in a log, a bar on a terminal, nothing where nobody asked."""
+"""A run shows its stages: one line per stage in a log, a bar on a terminal, nothing if nobody asked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Terminal(io.StringIO):
 
 
 def terminal(monkeypatch) -> Terminal:
-    """Stands for the user's screen from here to the end of the test."""
+    """The user's screen, until the end of the test."""
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
@@ -26,7 +26,7 @@ def terminal(monkeypatch) -> Terminal:
 
 
 def visible(text: str) -> str:
-    """Without the codes that colour text and move the cursor."""
+    """The text without the codes that colour it and move the cursor."""
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
 
 

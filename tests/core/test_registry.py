@@ -1,4 +1,4 @@
-"""What a recipe can name is there, imports, and is called what the registry calls it."""
+"""What a recipe can name exists, can be imported, and has the same name as in the registry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself: before its weights are read, and of what was made of them."""
+"""What is known about a checkpoint before its weights are read, and what a quantized one holds."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from tests.jobs import job_of, numbers, onnx_file, text_job
 
 
 class Named(nn.Module):
-    """Takes and gives names in an order of its own."""
+    """Its outputs are not in alphabetical order."""
 
     def __init__(self):
         super().__init__()
@@ -28,7 +28,7 @@ def run(path, batch):
 
 @pytest.fixture(scope="module")
 def encoder(tiny_encoder, tmp_path_factory):
-    """Exported with three texts of three tokens: equal sizes must not be taken for the same dimension."""
+    """Exported with three texts of three tokens: equal sizes must not be read as the same dimension."""
     job = text_job(tiny_encoder, "feature-extraction", ["good", "bad", "fine"], tmp_path_factory.mktemp("job"))
     return job, job.onnx()
 

@@ -1,4 +1,4 @@
-"""An ONNX file says what is computed and nothing about the machine that exported it; it computes the same bits."""
+"""An ONNX file says nothing about the machine that exported it, and still computes the same bits."""
 
 import shutil
 
@@ -30,7 +30,7 @@ class Network(nn.Module):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """As torch's exporter writes it."""
+    """The file as torch's exporter writes it."""
     path = tmp_path_factory.mktemp("exported") / MODEL
     torch.manual_seed(0)
     names = {"input_names": ["x"], "output_names": ["y"]}
@@ -122,8 +122,8 @@ def test_weights_in_a_file_beside_are_left_alone(exported, tmp_path):
 
 
 def annotated() -> onnx.ModelProto:
-    """y = twice(x) + 1 where the sum of x is positive, twice(x) - 1 otherwise; a note on every message that takes
-    one, but not on the model itself."""
+    """y = twice(x) + 1 where the sum of x is positive, twice(x) - 1 otherwise. Every message that can hold a note has
+    one, except the model itself."""
     one = numpy_helper.from_array(np.asarray(1, np.float32), "one")
     x, y = (helper.make_tensor_value_info(name, FLOAT, [3]) for name in "xy")
     branches = {

@@ -1,4 +1,4 @@
-"""Samples come from every format with their labels, and are never silently fewer or other than asked for."""
+"""Samples are read from every format with their labels. They are never silently fewer or different from the request."""
 
 from __future__ import annotations
 

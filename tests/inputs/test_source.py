@@ -43,7 +43,7 @@ def hidden(module):
 
 @pytest.fixture
 def factory(tmp_path, monkeypatch, request):
-    """Writes a module with a function `model` and gives the reference to it."""
+    """Writes a module with a function `model` and returns the reference to it."""
 
     def write(body: str) -> str:
         name = f"source_of_{request.node.name.partition('[')[0]}"
@@ -222,7 +222,7 @@ def test_a_branch_that_moves_during_a_run_changes_neither_what_is_fetched_nor_wh
 )
 def test_a_hub_model_that_is_not_there_is_one_clear_error(hub_cache, spec, message):
     steps = [lambda: load_source(spec, TASK)]
-    if spec.revision != "f" * 40:  # a full commit is taken at its word until it is loaded
+    if spec.revision != "f" * 40:  # a full commit is not checked until it is loaded
         steps.append(lambda: identify(spec))
     for step in steps:
         with pytest.raises(QuantbentoError, match=message) as caught:
@@ -232,7 +232,7 @@ def test_a_hub_model_that_is_not_there_is_one_clear_error(hub_cache, spec, messa
 
 @pytest.fixture(scope="module")
 def adapter(tiny_encoder, tmp_path_factory):
-    """A LoRA adapter whose B matrices are not zero, and what PEFT itself answers with it."""
+    """A LoRA adapter whose B matrices are not zero, and PEFT's own output with it."""
     import peft
     import torch
     from transformers import AutoModel
@@ -257,7 +257,7 @@ def test_an_adapter_is_merged_in_memory(tiny_encoder, adapter):
     merged = load_source(ModelSpec(path=tiny_encoder, adapter=folder), TASK).module
     torch.testing.assert_close(hidden(merged), expected, rtol=1e-4, atol=1e-5)
     assert (hidden(merged) - hidden(base)).abs().max() > 0.01
-    assert {type(m) for m in merged.modules()} == {type(m) for m in base.modules()}  # nothing of PEFT is left
+    assert {type(m) for m in merged.modules()} == {type(m) for m in base.modules()}  # no PEFT module is left
     assert (files(tiny_encoder), files(folder)) == before
 
 
@@ -289,7 +289,7 @@ def test_an_adapter_that_does_not_fit_is_refused(tiny_encoder, adapter, tmp_path
     refused(other, "could not be merged: .*q_proj")
 
 
-PHRASE = "def quiet_heron(zebra):"  # nothing like it is in what the model was trained on
+PHRASE = "def quiet_heron(zebra):"  # the model's training text has nothing like it
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +317,7 @@ def phrase_adapter(trained_llama, tmp_path_factory):
 
 
 def phrase_logprob(folder: Path) -> float:
-    """Of the phrase's tokens after its first, together, in nats."""
+    """The log-probability of the phrase's tokens after the first, summed, in nats."""
     import torch
     from transformers import AutoTokenizer
 
@@ -357,7 +357,7 @@ def test_a_checkpoint_in_16_bit_is_used_where_it_lies(trained_llama, tmp_path):
 
 @pytest.fixture
 def edited(trained_llama, tmp_path):
-    """A copy of the trained Llama whose configuration says something else."""
+    """A copy of the trained Llama with changes to its configuration."""
 
     def edit(**changes) -> Path:
         folder = tmp_path / "edited"

@@ -1,4 +1,4 @@
-"""A slower predictor is seen to be slower, by how much, and memory is that of a process with nothing else in it."""
+"""A slower predictor is measured as slower, by the right factor, and memory is measured in a process of its own."""
 
 import itertools
 import re
@@ -22,7 +22,7 @@ FEW = Benchmark(items=4, rounds=3, latency_calls=10)
 
 
 def write_artifact(folder, width, runtime="onnx", custom_objects=None):
-    """A matrix product of `width` by `width`."""
+    """A model with one matrix product of `width` by `width`."""
     folder.mkdir()
     shapes = [{name: ["batch", width]} for name in ("x", "y")]
     path = onnx_file(folder / MODEL, [("MatMul", ["x", "w"], ["y"])], *shapes, {"w": numbers(width, width)})

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from quantbento.core.errors import InvalidInput, QuantbentoError
-from quantbento.inputs.samples import SampleSet
 from quantbento.judging.evaluate import checked_rows, evaluate, recovery
 from quantbento.runtimes.predictor import Predictor
 from quantbento.runtimes.torch import TorchRuntime
+from quantbento.tasks.source import SampleSet
 from quantbento.tasks.tensor import TensorTask
 
 SAMPLES = SampleSet([[1.0, 0.0], [0.0, 1.0], [-1.0, 2.0]], labels=[0, 1, 1])
@@ -64,7 +64,7 @@ def test_a_missing_output_is_refused(rows):
 
 
 def test_a_variant_that_does_not_run_is_an_error_of_its_own(rows):
-    """The fused path of PyTorch's own encoder asks layers for a tensor they do not have once they are quantized."""
+    """The fused path of PyTorch's own encoder needs a tensor that quantized layers do not have."""
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(2, 2, 4, batch_first=True), 1).eval()
     encoder = torch.ao.quantization.quantize_dynamic(encoder, {nn.Linear}, dtype=torch.qint8)
     with pytest.raises(QuantbentoError, match="the variant does not run on the samples: AttributeError: "):

@@ -1,4 +1,4 @@
-"""A variant passes or fails each gate at its limit, and is told by how much."""
+"""A variant passes or fails each gate at its limit, and the result says by how much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Full-precision models are written, reloaded and measured; an export that computes something else is found out."""
+"""Full-precision models are written, reloaded and measured; an export that computes something else is detected."""
 
 import numpy as np
 import pytest
@@ -81,7 +81,7 @@ def test_every_row_is_measured(both):
 
 
 def test_an_onnx_file_is_its_own_baseline(tmp_path):
-    """Also one that keeps its weights in a file beside it, under a name of the user's."""
+    """Even one whose weights are in a file beside it, with a name that the user chose."""
     import onnx
 
     weights = numbers(64, 64)
@@ -140,7 +140,7 @@ def test_a_baseline_that_is_not_finite_ends_the_run(tmp_path):
 
 
 class WithoutReference(OnnxRuntime):
-    """A runtime in which full precision does not exist."""
+    """A runtime that has no full precision."""
 
     name = "without-reference"
     runs = ()
@@ -164,7 +164,7 @@ def test_a_runtime_without_full_precision_is_told_and_not_replaced_by_the_baseli
 
 
 def test_every_runtime_of_the_project_writes_full_precision(trained_llama, tmp_path):
-    """Of the kinds of models that it runs."""
+    """For the kinds of models that each runtime runs."""
     jobs = {"arrays": job_of(nn.Linear(64, 4), list(numbers(6, 64)), tmp_path)}
     jobs["tokens"] = job_of_trained(trained_llama, tmp_path)
     for name in registry.RUNTIMES:

@@ -85,7 +85,7 @@ def test_a_report_that_cannot_be_written_leaves_the_one_before_it(report, tmp_pa
 
 
 def test_a_reader_never_sees_half_of_it(report, tmp_path):
-    """The file is another one afterwards, not the same one written over: an open reader keeps what it had."""
+    """The file is replaced, not overwritten: a reader that has it open keeps the old content."""
     report.write(tmp_path)
     with report.path.open() as reader:
         report.variants = [variant(f"v{i}") for i in range(1000)]

@@ -1,4 +1,4 @@
-"""What is wrong with a language model's recipe is told whole, before a weight is read: there is none to read here."""
+"""Everything wrong with a language model's recipe is reported before a weight is read: here no weight is readable."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def model(tokenizer_files, tmp_path) -> Path:
 
 @pytest.fixture
 def recipe(model, tmp_path) -> dict:
-    """Nothing is wrong with it."""
+    """A valid recipe."""
     (tmp_path / "texts.txt").write_text("\n".join(f"line {i} of many" for i in range(100)))
     texts = {"path": str(tmp_path / "texts.txt")}
     return {
@@ -70,7 +70,7 @@ def recipe(model, tmp_path) -> dict:
 
 
 def problems(recipe: dict) -> list[str]:
-    """Of a run; a dry run finds the same."""
+    """The problems that a run finds; a dry run finds the same."""
     found = []
     for look in (lambda: plan.make(recipe, None, force=False), lambda: plan.check(recipe, None)):
         with pytest.raises(RecipeError) as caught:
@@ -260,7 +260,7 @@ def test_a_bad_text_is_named_by_its_place(recipe, tmp_path):
 
 @pytest.fixture
 def encoder(tiny_encoder, tmp_path) -> dict:
-    """Nothing is wrong with it; its model is held in memory."""
+    """A valid recipe whose model is held in memory."""
     (tmp_path / "texts.txt").write_text("one\ntwo\n")
     return {
         "schema_version": 1,

@@ -1,4 +1,4 @@
-"""What a variant is made from: nothing that matters is missing from its fingerprint, and nothing else is in it."""
+"""A variant's fingerprint holds everything the variant is made from, and nothing else."""
 
 from __future__ import annotations
 

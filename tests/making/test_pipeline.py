@@ -1,4 +1,4 @@
-"""The whole road, twice: a text classifier of PyTorch's in three variants, and an ONNX file of the user's own."""
+"""The whole pipeline, twice: a PyTorch text classifier in three variants, and a user's own ONNX file."""
 
 import contextlib
 import json
@@ -31,7 +31,7 @@ print(json.dumps(quantbento.load(sys.argv[1])([{"text": text} for text in json.l
 
 @pytest.fixture(scope="module")
 def classifier_recipe(tiny_classifier, tmp_path_factory):
-    """A project with a recipe, samples, and a function that is to travel with the model; the run starts in it."""
+    """A project with a recipe, samples, and a function that is stored with the model; the run starts in its folder."""
     project = tmp_path_factory.mktemp("project")
     (project / "project_of_reviews.py").write_text(PREPROCESS)
     rows = zip(*labelled_texts(40, seed=2), strict=True)
@@ -45,7 +45,7 @@ def classifier_recipe(tiny_classifier, tmp_path_factory):
         "model": {"path": str(tiny_classifier)},
         "custom_objects": {"preprocess": "project_of_reviews:preprocess"},
         "evaluation": {"path": str(project / "samples.jsonl")},
-        "benchmark": BENCHMARK | {"memory": False},  # each process that imports transformers takes long
+        "benchmark": BENCHMARK | {"memory": False},  # every process that imports transformers is slow
         "gates": {"max_drop": {"accuracy": 0.1}},
         "labels": {"team": "tests"},
         "variants": [
@@ -66,7 +66,7 @@ def report(classifier_recipe):
 
 @pytest.fixture
 def stored(report, classifier_recipe, monkeypatch):
-    """The report, with the store it tells of."""
+    """The report, with the store that holds its variants."""
     project, _ = classifier_recipe
     monkeypatch.chdir(project)
     with model_store(project / "bentoml"):
@@ -75,7 +75,7 @@ def stored(report, classifier_recipe, monkeypatch):
 
 @pytest.fixture
 def own_recipe(tmp_path, monkeypatch, bento_home):
-    """An ONNX file: one variant is sound, one fails a gate, one names nodes the graph does not have."""
+    """A recipe for an ONNX file: one variant is good, one fails a gate, one names nodes the graph does not have."""
     onnx_file(
         tmp_path / "own.onnx",
         [("MatMul", ["x", "w"], ["y"])],
@@ -246,7 +246,7 @@ def test_the_run_leaves_nothing_of_the_project_importable(report):
 
 
 def language_recipe(model, folder, variants, **more):
-    """A recipe of the text-generation task with as little work as there can be."""
+    """A recipe of the text-generation task with as little work as possible."""
     seen, unseen = texts()
     for name, lines in (("seen", seen), ("unseen", unseen)):
         (folder / f"{name}.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in lines))
@@ -267,7 +267,7 @@ def language_recipe(model, folder, variants, **more):
 
 @pytest.mark.slow
 def test_a_language_model_one_engine_at_a_time(trained_llama, bento_home, tmp_path):
-    """`paired: false`, with variants for Transformers of two kinds: a checkpoint and a pickled module."""
+    """`paired: false`, with two kinds of variants for Transformers: a checkpoint and a pickled module."""
     variants = [
         {"name": "nf4", "quantizer": "bnb-nf4"},
         {"name": "int8", "quantizer": "torch-dynamic", "gates": {"max_size_ratio": 0.01}},
@@ -328,7 +328,7 @@ def test_a_language_model_in_int4_is_judged_and_stored_for_vllm(trained_llama, b
 
 
 class Sampled(OnnxDynamic):
-    """Notes what it was given."""
+    """Records what it was given."""
 
     seen: ClassVar[dict] = {}
 

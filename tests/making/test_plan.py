@@ -1,4 +1,4 @@
-"""A variant is made anew exactly when something it is made from, or judged by, has changed."""
+"""A variant is made again exactly when something it is made from, or judged by, has changed."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_change_to_one_variant_leaves_the_others_alone(recipe, key, value):
 
 
 def test_what_does_not_matter_does_not_change_it(recipe, tmp_path, monkeypatch):
-    """Another folder, a comment, the order of variants, a gate written in the other place, a README."""
+    """Another folder, a comment, the order of variants, a gate moved between recipe and variant, a README."""
     recipe["variants"][0]["gates"] = {"min": {"mean_cosine": 0.9}}
     before = fingerprints(recipe)
     moved = tmp_path / "elsewhere"

@@ -1,5 +1,5 @@
-"""The project's recipes: each model is as good as it says, and its INT8 variants keep that. Speeds are benchmarks'
-business, so the measuring here is short and no gate on speed is held."""
+"""The project's recipes: each model is as good as it says, and its INT8 variants keep that. The benchmarks measure
+speed, so measuring is short here and no gate on speed is checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
-    """By recipe, made once; the store they are in is there for the tests."""
+    """Returns the report of a recipe, made once. The tests can use the store that holds its variants."""
     folder = tmp_path_factory.mktemp("examples")
     made = {}
 
@@ -92,7 +92,7 @@ def tokenizer(tiny_llama):
 
 @pytest.fixture
 def untrained(monkeypatch, tmp_path):
-    """The module with a cache and a source file of its own, whose training only counts."""
+    """The module with its own cache and source file; its training only counts the calls."""
     from examples import tiny_llama
 
     def train(folder):

@@ -1,5 +1,5 @@
 """docs/extending.md, followed to the letter in an empty folder: a quantizer, a runtime and a task from outside go
-through save and load, and the task is served. Nothing of the project's own is changed."""
+through save and load, and the task is served. No file of the project is changed."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def save(folder: Path, made: dict, path: str = "") -> dict:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
-    """The page's files in a folder of the user's, with a model and samples; its variants are stored."""
+    """The page's files in a user's folder, with a model and samples; its variants are stored."""
     folder = tmp_path_factory.mktemp("extending")
     assert set(FILES) == {"my_quantizers.py", "my_runtimes.py", "my_tasks.py", "my_service.py"}
     for name, text in FILES.items():
@@ -159,7 +159,7 @@ def test_a_second_run_makes_nothing_and_a_change_of_the_users_code_makes_it_anew
 
 
 def test_a_package_announces_the_same_classes_by_entry_points(project, tmp_path):
-    """Installed as pip would leave it: modules and a dist-info folder with the page's entry points."""
+    """A package as pip installs it: modules and a dist-info folder with the page's entry points."""
     site = tmp_path / "site"
     info = site / "my_package-1.0.dist-info"
     info.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What helps people work on the project holds together: the Makefile, the hooks, the CI workflow, the changelog."""
+"""The Makefile, the hooks, the CI workflow and the changelog agree with each other."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOOKS = ROOT / ".pre-commit-config.yaml"
 WORKFLOW = ROOT / ".github/workflows/ci.yml"
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "docs/benchmarks.md"]
-KINDS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]  # and in this order
+KINDS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]  # in this order
 
 
 def targets() -> dict[str, str]:
@@ -31,7 +31,7 @@ def targets() -> dict[str, str]:
 
 
 def programs(commands: str) -> set[str]:
-    """What is run of the environment's programs: `ruff check`, `ruff format`, `mypy`."""
+    """The environment's programs that are run: `ruff check`, `ruff format`, `mypy`."""
     return {" ".join(found.split()) for found in re.findall(r"\.venv/bin/(\w+(?: (?:check|format))?)", commands)}
 
 
@@ -43,7 +43,7 @@ def test_every_target_is_phony_and_the_help_names_only_targets():
 
 
 def test_the_quick_tests_are_those_without_a_marker():
-    """A marker that is not left out there is a server or an engine in the quick loop."""
+    """If a marker is not left out there, a server or an engine runs in the quick loop."""
     markers = {m.partition(":")[0] for m in PROJECT["tool"]["pytest"]["ini_options"]["markers"]}
     [expression] = re.findall(r'-m "(.*)"', targets()["test-quick"])
     assert {term.removeprefix("not ") for term in expression.split(" and ")} == markers

@@ -1,4 +1,4 @@
-"""Nothing that is stored or packed says where it was made: whoever gets a Bento reads every file of it."""
+"""Nothing that is stored or packed says where it was made: everyone who gets a Bento can read all its files."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_a_folder_is_found_where_it_is_named(tmp_path, places):
 
 
 def mentions(folder: Path, places: dict[str, str]) -> str:
-    """Every file that names one of the places, with what it says there; a line each."""
+    """Every file that names one of the places, with the text found there: one line per file and place."""
     found = []
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     assert files

@@ -31,7 +31,7 @@ def test_every_file_a_page_links_exists(page):
 
 
 def test_it_is_read_in_five_minutes():
-    """One table of few columns, one picture."""
+    """One table with few columns, one picture."""
     lines = README.splitlines()
     assert len(lines) <= 120
     assert len([line for line in lines if re.fullmatch(r"\|[-| :]+\|", line)]) == 1
@@ -41,7 +41,7 @@ def test_it_is_read_in_five_minutes():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_row_falls_out_of_a_table(page):
-    """A blank line inside a table makes text of the rows after it."""
+    """A blank line inside a table turns the rows after it into text."""
     lines = page.read_text(encoding="utf-8").splitlines()
     before = ""
     for number, line in enumerate(lines):
@@ -117,7 +117,7 @@ def test_every_setting_it_names_exists():
 
 @pytest.mark.slow
 def test_its_python_runs(served_home):
-    """With the tiny models in the place of the ones it names."""
+    """With the tiny models instead of the ones it names."""
     code = "\n".join(text for language, text in BLOCKS if language == "python")
     assert "quantbento.load(" in code
     code = code.replace("minilm-l6-v2-onnx-int8", "tiny-encoder-onnx-int8")

@@ -1,4 +1,4 @@
-"""A YAML file's values keep their lines, and every problem is told with its place."""
+"""A YAML file's values keep their lines, and every problem names its place."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def halve(item):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A doubling graph behind a halving preprocess."""
+    """A graph that doubles, after a preprocess that halves."""
     folder = tmp_path / "artifact"
     folder.mkdir()
     path = onnx_file(folder / MODEL, [("Add", ["x", "x"], ["y"])], {"x": ["batch", 3]}, {"y": ["batch", 3]}, {})

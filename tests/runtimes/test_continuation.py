@@ -1,4 +1,4 @@
-"""Text is told as soon as it is certain, and never a part of what is cut off later."""
+"""Text is returned as soon as it is certain, and never includes what is cut off later."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from quantbento.runtimes.language_model import Generated, Sampling
 
 
 class Utf8:
-    """A tokenizer of bytes; byte 0 is special and has no text."""
+    """A tokenizer with one token per byte; byte 0 is special and has no text."""
 
     def decode(self, tokens, *, skip_special_tokens, clean_up_tokenization_spaces):
         return bytes(t for t in tokens if t).decode("utf-8", errors="replace")
@@ -21,7 +21,7 @@ class Words:
 
 
 def told(text, *, stop=(), max_tokens=100, end=True):
-    """The pieces told for the bytes of a text, and the whole."""
+    """The pieces returned for the bytes of a text, and the whole continuation."""
     row = Continuation(Utf8(), list(b"prompt"), Sampling(max_tokens=max_tokens, stop=stop), {0})
     pieces = []
     for token in [*(text if isinstance(text, bytes) else text.encode()), *[0] * end]:

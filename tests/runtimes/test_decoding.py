@@ -1,4 +1,4 @@
-"""Tokens are drawn as often as their probabilities say, each row with random numbers of its own."""
+"""Tokens are drawn as often as their probabilities say, and each row has its own random numbers."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Answers come in the order of the inputs, whatever order they were run in; a bad input is named by its place."""
+"""Answers come in the order of the inputs, whatever order they ran in; a bad input is named by its position."""
 
 import threading
 
@@ -7,12 +7,12 @@ import pytest
 
 from quantbento.core.errors import InvalidInput
 from quantbento.core.machine import default_threads
-from quantbento.inputs.samples import SampleSet
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes.base import ArrayRuntime
 from quantbento.runtimes.predictor import Predictor
 from quantbento.runtimes.torch import TorchRuntime
 from quantbento.tasks.array import ArrayTask
+from quantbento.tasks.source import SampleSet
 from quantbento.tasks.text_classification import TextClassification, TextClassificationOptions
 from tests.conftest import labelled_texts
 from tests.jobs import load_source
@@ -48,7 +48,7 @@ class Sums(ArrayTask):
 
 
 class Adder(ArrayRuntime):
-    """Notes the chunks it ran."""
+    """Records the chunks it ran."""
 
     name = extra = "adder"
 

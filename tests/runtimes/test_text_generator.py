@@ -13,7 +13,7 @@ from tests.tiny_llama import tokenizer_of
 
 
 class Counting(LanguageModel):
-    """Continues each prompt by the number of its tokens, and keeps what it was asked."""
+    """Continues each prompt with the number of its tokens, and records what it was asked for."""
 
     name = "counting"
     load, max_model_len = None, 99

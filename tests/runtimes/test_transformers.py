@@ -1,4 +1,4 @@
-"""A checkpoint is scored and continued as its model would: alone or in company, whole or in pieces."""
+"""A checkpoint scores and continues as its model does: alone or with other prompts, whole or in pieces."""
 
 import contextlib
 import copy
@@ -48,7 +48,7 @@ print(ascii([g.text for g in model.generate(eval(sys.argv[2]), Sampling(max_toke
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    """Bytes and few merges, so that most characters beyond ASCII are several tokens. It has no padding token."""
+    """Byte-level with few merges, so most characters beyond ASCII are several tokens. It has no padding token."""
     byte_level = Tokenizer(models.BPE())
     byte_level.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     byte_level.decoder = decoders.ByteLevel()
@@ -64,7 +64,7 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def checkpoint(tokenizer, tmp_path_factory):
-    """A Llama of 2 layers that knows four lines by heart and ends each with `<end>`."""
+    """A Llama with 2 layers that has memorized four lines and ends each with `<end>`."""
     torch.manual_seed(0)
     module = LlamaForCausalLM(
         LlamaConfig(
@@ -134,7 +134,7 @@ def logprobs(module, windows):
 
 @contextlib.contextmanager
 def each_step(model, called):
-    """Calls a function with the output of every forward pass."""
+    """Has a function called with the output of every forward pass."""
     hook = model.module.register_forward_hook(lambda module, given, output: called(output) and None)
     try:
         yield
@@ -285,7 +285,7 @@ def test_pieces_come_while_the_model_runs(model, prompts):
 
 
 def streaming() -> list[threading.Thread]:
-    """Threads of streams; other tests leave other threads behind, which may end meanwhile."""
+    """The threads of streams only: threads that other tests left behind may end meanwhile."""
     return [thread for thread in threading.enumerate() if thread.name == "quantbento-stream"]
 
 

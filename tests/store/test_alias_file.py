@@ -1,4 +1,4 @@
-"""The file of aliases: what it says of now and of before, and that no damage to it is taken for a state."""
+"""The file of aliases: current and earlier versions, and no damage to it is read as a valid state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Aliases are followed wherever a tag is, move back as with undo, and lose no promotion to a rival or a crash."""
+"""Aliases work wherever a tag does, move back as with undo, and lose no promotion to another process or a crash."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.store.test_models import answer, flip, tree, write_artifact
 # Children are forked from a clean process that has imported these; each import would take seconds.
 CHILDREN = multiprocessing.get_context("forkserver")
 CHILDREN.set_forkserver_preload(["pytest", "bentoml.models", "bentoml._internal.models", "quantbento.store.aliases"])
-SECONDS = 60  # at most, until a child has ended
+SECONDS = 60  # most time a child may take to end
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def versions(made, bento_home):
-    """Four tags of demo, oldest first: the same files under other manifests."""
+    """Four tags of demo, oldest first: the same files with different manifests."""
     return [store.save("demo", made, {"number": number}, {}, {}).tag for number in range(4)]
 
 
@@ -362,7 +362,7 @@ def test_a_promotion_that_is_killed_before_the_rename_leaves_the_old_file(versio
     child.join(SECONDS)
     assert child.exitcode == -signal.SIGKILL
     assert file(bento_home).read_bytes() == before
-    assert aliases.promote(versions[1], "production").before == versions[0]  # the dead one's lock holds nobody up
+    assert aliases.promote(versions[1], "production").before == versions[0]  # the dead process's lock blocks nobody
     assert {p.name for p in (bento_home / ".quantbento").iterdir()} == {"aliases", "store.lock"}
 
 

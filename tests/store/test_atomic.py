@@ -1,4 +1,4 @@
-"""A file of the store has its old content or its new one, whenever its writer ends."""
+"""A file of the store has its old or its new content, whenever its writer stops."""
 
 from __future__ import annotations
 

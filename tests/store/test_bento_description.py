@@ -1,4 +1,4 @@
-"""`bento.yaml` is read in one place, which an image of any runtime has what it needs for."""
+"""`bento.yaml` is read in one place, and an image of any runtime has the packages for that."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.stored_bento import GPU, write_bento
 
 
 def written(tmp_path, **document) -> BentoDescription:
-    """What is read of a Bento's folder, with other values for some keys of its description."""
+    """What is read from a Bento's folder, with some keys of its description changed."""
     write_bento(tmp_path, "my-llm:v7", GPU, timeout=45.5, service="TextGeneration", runtime="vllm")
     file = tmp_path / "my-llm" / "v7" / "bento.yaml"
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | document))

@@ -1,4 +1,4 @@
-"""Whatever becomes of a process that saves (kill -9, Ctrl-C, a full disk, a rival), the store stays whole."""
+"""Whatever happens to a process that saves (kill -9, Ctrl-C, a full disk, a concurrent save), the store stays whole."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.store.test_models import answer, tree, write_artifact
 # Children are forked from a clean process that has imported these; each import would take seconds.
 CHILDREN = multiprocessing.get_context("forkserver")
 CHILDREN.set_forkserver_preload(["pytest", "bentoml.models", "bentoml._internal.models", "quantbento.store"])
-SECONDS = 60  # at most, until a child has done what it is waited for
+SECONDS = 60  # most time a child may take for what the test waits for
 
 # What a save does to files and folders, as Python's audit events name it; `open` counts where it is for writing.
 EVENTS = {
@@ -151,14 +151,14 @@ def meet_before_copying(both, count: int, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory):
-    """Two models: the first answers with its input, the second with twice as much."""
+    """Two models: the first answers with its input, the second with twice its input."""
     folder = tmp_path_factory.mktemp("artifacts")
     return [write_artifact(folder / "one", 1), write_artifact(folder / "two", 2)]
 
 
 @pytest.fixture(scope="module")
 def events(artifacts, tmp_path_factory):
-    """What a save does that nobody cuts off, in a store that holds a model of that name."""
+    """The events of a save that nobody interrupts, in a store that already holds a model with that name."""
     home = tmp_path_factory.mktemp("whole") / "bentoml"
     Child(home, artifacts[0]).outcome()
     outcome = Child(home, artifacts[1]).outcome()
@@ -279,7 +279,7 @@ def test_what_a_dead_save_left_is_removed_by_the_next(events, artifacts, saved, 
 
 
 def test_a_rival_that_looks_whether_a_save_is_alive_does_not_stop_it(artifacts, bento_home):
-    """The rival takes the lock of a save that has made it and does not hold it yet."""
+    """The other save takes the lock of a save that has created it but does not hold it yet."""
     reached, go_on = CHILDREN.Event(), CHILDREN.Event()
     child = Child(bento_home, artifacts[1], partial(pause_at, "fcntl.flock", reached, go_on))
     assert reached.wait(SECONDS)

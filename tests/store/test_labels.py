@@ -1,4 +1,4 @@
-"""Labels change in BentoML's file and nowhere else, and those of the save stay."""
+"""Labels change in BentoML's file and nowhere else, and those that the save wrote stay."""
 
 from __future__ import annotations
 

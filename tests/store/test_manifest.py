@@ -1,4 +1,4 @@
-"""A manifest tells every change to itself and to the files beside it, and says which file it was."""
+"""A manifest reveals every change to itself and to the files beside it, and which file was changed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tag(folder):
 
 
 def rewrite(folder, text):
-    """Puts another manifest there, and gives the tag it would have had to be saved under."""
+    """Replaces the manifest, and returns the tag under which it would have been saved."""
     raw = text if isinstance(text, bytes) else text.encode()
     (folder / manifest.MANIFEST).write_bytes(raw)
     return f"demo:{manifest.version_of(raw)}"

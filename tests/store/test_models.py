@@ -1,4 +1,4 @@
-"""What is saved is found, whole and loadable, by us and by BentoML; what was touched since is refused unread."""
+"""A saved model is found, whole and loadable, by us and by BentoML; one that was changed since is refused unread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LABELS = {"recipe": "demo", "scheme": "int8-dynamic"}
 
 
 def write_artifact(folder: Path, scale: float = 1.0, custom_objects: dict[str, Any] | None = None) -> Path:
-    """An artifact of the tensor task that gives three numbers times `scale`; made without torch."""
+    """An artifact of the tensor task that multiplies three numbers by `scale`; made without torch."""
     from quantbento.tasks.tensor import TensorTask
     from tests.jobs import onnx_file
 
@@ -38,7 +38,7 @@ def write_artifact(folder: Path, scale: float = 1.0, custom_objects: dict[str, A
 
 
 def answer(tag: str) -> list[float]:
-    """What the stored model says to [1, 2, 3]."""
+    """What the stored model answers to [1, 2, 3]."""
     return store.load(tag, threads=1)([[1, 2, 3]])[0].tolist()
 
 
@@ -53,7 +53,7 @@ def saved(made):
 
 
 class Trap:
-    """Pickled, it makes a file wherever it is unpickled."""
+    """Its pickle creates a file when it is loaded."""
 
     def __init__(self, marker: Path) -> None:
         self.marker = marker
@@ -63,7 +63,7 @@ class Trap:
 
 
 class Shift:
-    """A callable of the user's own, as a recipe's `custom_objects` names."""
+    """A user's callable, such as a recipe's `custom_objects` names."""
 
     def __init__(self, by: float) -> None:
         self.by = by
@@ -359,7 +359,7 @@ def test_temporary_files_may_lie_elsewhere_and_none_stay(tmp_path, made, monkeyp
 
 
 def refuse_links(source, target, **_):
-    """As between two file systems."""
+    """Fails as a link between two file systems does."""
     raise OSError(18, "Invalid cross-device link", str(source), None, str(target))
 
 
@@ -369,7 +369,7 @@ def test_a_store_that_is_not_there_yet_is_made(made, bento_home):
 
 
 def read_only(path, *_):
-    """As `os.mkdir` on a file system that is mounted read-only."""
+    """Fails as `os.mkdir` does on a read-only file system."""
     raise OSError(30, "Read-only file system", str(path))
 
 

@@ -1,7 +1,7 @@
 """Models that version 0.1 saved are verified, loaded, and answer as they did.
 
-`saved_by_0.1` was written by that version, without the paths it left in pickles, ONNX files and manifests. The models
-are the tests' own, of random weights or trained by the project for seconds.
+`saved_by_0.1` was written by that version; the paths it left in pickles, ONNX files and manifests were removed. The
+models are the tests' own, with random weights or trained by the project for a few seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Embeddings equal those of sentence-transformers for the same folder; steps that are not done here are refused."""
+"""Embeddings equal those of sentence-transformers for the same folder; unsupported steps are refused."""
 
 import json
 import shutil
@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.inputs.samples import SampleSet
-from quantbento.inputs.source import SourceModel
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes.predictor import Predictor
 from quantbento.runtimes.torch import TorchRuntime
 from quantbento.tasks.feature_extraction import FeatureExtraction, FeatureExtractionOptions
+from quantbento.tasks.source import SampleSet, SourceModel
 from tests.conftest import labelled_texts
 from tests.jobs import load_source
 

@@ -87,7 +87,7 @@ def distributions(seed: int, spread: float = 2.0) -> np.ndarray:
 
 
 def listed(logs: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The most probable, as a runtime's `score` tells them."""
+    """The most probable tokens, as a runtime's `score` returns them."""
     ids = np.argsort(-logs, axis=-1)[..., :count]
     return ids.astype(np.int32), np.take_along_axis(logs, ids, -1).astype(np.float32)
 

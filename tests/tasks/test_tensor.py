@@ -1,4 +1,4 @@
-"""Any module or graph with named float inputs: names and shapes are read, and every input is held against them."""
+"""Any module or graph with named float inputs: names and shapes are read, and every input is checked against them."""
 
 import json
 
@@ -8,11 +8,10 @@ import torch
 from torch import nn
 
 from quantbento.core.errors import InvalidInput, QuantbentoError
-from quantbento.inputs.samples import SampleSet
-from quantbento.inputs.source import SourceModel
 from quantbento.runtimes.onnx import OnnxRuntime
 from quantbento.runtimes.predictor import Predictor
 from quantbento.runtimes.torch import TorchRuntime
+from quantbento.tasks.source import SampleSet, SourceModel
 from quantbento.tasks.tensor import TensorOptions, TensorTask
 from tests.jobs import numbers, onnx_file
 

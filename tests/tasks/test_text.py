@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from quantbento.core.errors import InvalidInput, QuantbentoError
-from quantbento.inputs.source import SourceModel
 from quantbento.recipe import ModelSpec
+from quantbento.tasks.source import SourceModel
 from quantbento.tasks.text import TextInputs, TextOptions, TextTask, read_json
 from tests.jobs import load_source
 
@@ -27,7 +27,7 @@ def inputs(source):
 
 @pytest.fixture
 def folder(tiny_encoder, tmp_path):
-    """A copy of the model's folder, to change."""
+    """A copy of the model's folder, which a test may change."""
     return shutil.copytree(tiny_encoder, tmp_path / "model")
 
 

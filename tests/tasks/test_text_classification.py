@@ -1,4 +1,4 @@
-"""Labels and scores equal those of the Transformers pipeline, for one label a text and for several."""
+"""Labels and scores equal those of the Transformers pipeline, for one label per text and for several."""
 
 import json
 import shutil
@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.inputs.samples import SampleSet
-from quantbento.inputs.source import SourceModel
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes.predictor import Predictor
 from quantbento.runtimes.torch import TorchRuntime
+from quantbento.tasks.source import SampleSet, SourceModel
 from quantbento.tasks.text_classification import TextClassification, TextClassificationOptions
 from tests.conftest import labelled_texts
 from tests.jobs import load_source

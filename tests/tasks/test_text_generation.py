@@ -1,4 +1,4 @@
-"""Prompts become the tokens the model was trained on, texts are cut into exact counts, metrics mean what they say."""
+"""Prompts become the tokens the model was trained on, texts are cut to exact counts, and metrics are right."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from quantbento.core.errors import InvalidInput, QuantbentoError
-from quantbento.inputs.samples import SampleSet
-from quantbento.inputs.source import SourceModel
+from quantbento.tasks.source import SampleSet, SourceModel
 from quantbento.tasks.text_generation import TextGeneration, read_tokenizer
 from tests.tiny_llama import tokenizer_of
 
@@ -92,7 +91,7 @@ def test_sequences_are_the_texts_one_after_the_other_in_exact_counts(folder):
     task = task_in(folder)
     texts = ["ABC", "DEFG", "HIJKLM"]
     ids = [token for text in texts for token in task.text_ids(text)]
-    assert len(ids) == 13  # the tokenizer has no pair of these
+    assert len(ids) == 13  # the tokenizer merges none of these
     found = task.sequences(texts, 4, 3, "calibration")
     assert (found.dtype, found.shape) == (np.int64, (3, 4))
     assert found.ravel().tolist() == ids[:12]
@@ -113,7 +112,7 @@ def test_windows_are_what_the_options_say(folder):
 
 
 def scores(probabilities, followed) -> dict:
-    """What a runtime's `score` gives where these are the probabilities of tokens 0, 1, ... at each position."""
+    """What a runtime's `score` returns if these are the probabilities of tokens 0, 1, ... at each position."""
     logs = np.log(np.asarray(probabilities, np.float32))[None]
     order = np.argsort(-logs, axis=-1)[..., :3].astype(np.int32)
     return {

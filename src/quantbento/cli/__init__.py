@@ -1,4 +1,4 @@
-"""The command line: arguments in, exit codes out. A file a group of commands."""
+"""The command line: arguments in, exit codes out. One file per group of commands."""
 
 from quantbento.cli.entry import main, save_models
 

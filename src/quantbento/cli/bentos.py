@@ -11,8 +11,8 @@ BUILDERS = "docker, podman, nerdctl or buildah; the first that is installed by d
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     build = commands.add_parser("build", help="bentoml build, checked: pack a stored model with its service")
-    build.add_argument("name", nargs="?", help="of a file in configs/bentos, or a path; bentofile.yaml by default")
-    build.add_argument("--model", metavar="TAG", help="to pack instead of the file's")
+    build.add_argument("name", nargs="?", help="a file name in configs/bentos, or a path; bentofile.yaml by default")
+    build.add_argument("--model", metavar="TAG", help="pack this model instead of the file's")
     build.add_argument("--containerize", action="store_true", help="build the image too")
     _add_image_arguments(build)
     build.set_defaults(run=_build)
@@ -20,7 +20,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     containerize.add_argument("bento", help="name or name:version")
     _add_image_arguments(containerize)
     containerize.add_argument(
-        "--context", type=Path, metavar="DIR", help="write what the image is built from there, and build nothing"
+        "--context", type=Path, metavar="DIR", help="write the image's build files to DIR, and build nothing"
     )
     containerize.set_defaults(run=_containerize)
     sbom = commands.add_parser("sbom", help="write a Bento's software bill of materials (CycloneDX)")
@@ -29,8 +29,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_image_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--image", metavar="NAME[:TAG]", help="of the image; the Bento's tag by default")
-    parser.add_argument("--base-image", metavar="IMAGE", help="with Python; instead of the build file's")
+    parser.add_argument("--image", metavar="NAME[:TAG]", help="name of the image; the Bento's tag by default")
+    parser.add_argument("--base-image", metavar="IMAGE", help="an image with Python, instead of the build file's")
     parser.add_argument("--builder", metavar="NAME", help=BUILDERS)
 
 
@@ -40,7 +40,7 @@ def _build(arguments: argparse.Namespace) -> int:
     from quantbento.packing.build import build
 
     if arguments.containerize:
-        builders.find(arguments.builder)  # before the work
+        builders.find(arguments.builder)  # fails before the work starts
     else:
         _refuse(arguments, ("image", "base_image", "builder"), "without --containerize; add it")
     contents = build(arguments.name, arguments.model)
@@ -58,7 +58,7 @@ def _containerize(arguments: argparse.Namespace) -> int:
 
     _refuse(arguments, ("image", "builder"), "with --context, which builds nothing; leave it out")
     wanted = write_context(arguments.bento, arguments.context, arguments.base_image)
-    # A builder reads those without a value from its environment: one may hold a password.
+    # A builder reads arguments without a value from its environment. Their values may hold a password.
     given = (name if os.environ.get(name) == value else f"{name}={value}" for name, value in wanted.items())
     options = "".join(f" --build-arg {argument}" for argument in given)
     print(

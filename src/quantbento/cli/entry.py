@@ -14,7 +14,7 @@ GROUPS = (save, models, bentos, deploy)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """`quantbento <command>`; gives the exit code."""
+    """`quantbento <command>`. Returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="quantbento",
         description="Quantize, prove, store and inspect models.",
@@ -47,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
     run: Callable[[argparse.Namespace], int] = arguments.run
     try:
         code = run(arguments)
-        sys.stdout.flush()  # here, where a closed pipe is caught
+        sys.stdout.flush()  # inside the try, where a closed pipe is caught
         return code
     except QuantbentoError as error:
         print(f"error: {error}", file=sys.stderr)

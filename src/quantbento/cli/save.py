@@ -1,4 +1,4 @@
-"""`quantbento save`, which is `save_models.py`."""
+"""`quantbento save`, which `save_models.py` runs too."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="a YAML file, for example configs/minilm.yaml")
-    parser.add_argument("--variant", action="append", metavar="NAME", help="make this one only (repeatable)")
-    parser.add_argument("--output", default="reports", metavar="DIR", help="of report.json (default: reports)")
+    parser.add_argument("--variant", action="append", metavar="NAME", help="make this variant only (repeatable)")
+    parser.add_argument("--output", default="reports", metavar="DIR", help="folder for reports (default: reports)")
     parser.add_argument(
         "--dry-run",
         action="store_true",
         help="check the recipe, print the plan and what was not checked; load no model",
     )
-    parser.add_argument("--force", action="store_true", help="make also what is stored already")
+    parser.add_argument("--force", action="store_true", help="make variants again that are already stored")
     parser.add_argument("--keep-failed", action="store_true", help="store failing variants too, labelled so")
     parser.set_defaults(run=_save)
 

@@ -1,6 +1,6 @@
 """Errors a user can act on: each names the value, what is allowed and the next step.
 
-Whatever is not a `QuantbentoError` is a defect of ours and keeps its traceback.
+Any other exception is a bug in quantbento and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class StoreError(QuantbentoError):
 
 
 class InvalidInput(QuantbentoError, ValueError):
-    """An input a model cannot take. `index` is its place in the list it came in, if it came in one."""
+    """An input a model cannot take. `index` is its position in the list of inputs, if there was a list."""
 
     def __init__(self, message: str, index: int | None = None) -> None:
         self.message, self.index = message, index
@@ -35,7 +35,7 @@ class InvalidInput(QuantbentoError, ValueError):
 
 
 def summary(error: BaseException) -> str:
-    """Another library's error in one line without a full stop; some say nothing but their type."""
+    """Another library's error on one line, without a full stop. An error without a message gives its type alone."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].rstrip('.')}" if lines else type(error).__name__
 

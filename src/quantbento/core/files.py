@@ -1,4 +1,4 @@
-"""Files that are the same in two places, without their bytes twice where the file system allows it."""
+"""Puts the same files in two places, without storing their bytes twice where the file system allows it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
 
 
 def link_checkpoint(source: Path, target: Path) -> None:
-    """Puts a checkpoint's files into an existing folder: weights as links, the small files, which others may write
-    to, as copies."""
+    """Puts a checkpoint's files into an existing folder: weights as links, small files as copies, because others may
+    write to those."""
     for path in sorted(source.rglob("*")):
         if path.is_file() and not any(part.startswith(".") for part in path.relative_to(source).parts):
             place = target / path.relative_to(source)

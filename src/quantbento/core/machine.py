@@ -32,15 +32,15 @@ CPU_FLAGS = (
 
 
 def default_threads() -> int:
-    """Cores by the process' affinity, and not more than its control group's quota, rounded up: more threads would
-    wait for each other."""
+    """The cores this process may run on, but no more than its control group's quota, rounded up. More threads would
+    only wait for each other."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(cores, _quota())))
 
 
 def describe(threads: int, distributions: Iterable[str]) -> dict[str, Any]:
-    """`environment` of report.json: a measurement says little without. `distributions` are those whose versions are
-    told, of the ones that are installed."""
+    """`environment` of report.json: a measurement says little without it. The versions of `distributions` are listed
+    for those that are installed."""
     model, flags = _cpu()
     return {
         "python": platform.python_version(),
@@ -54,14 +54,14 @@ def describe(threads: int, distributions: Iterable[str]) -> dict[str, Any]:
 
 
 def saturates(cpu_flags: Iterable[str] | None = None) -> bool:
-    """Whether 8-bit products overflow 16 bits and are cut off: on x86 without VNNI, where the same INT8 model answers
-    differently (microsoft/onnxruntime#14642). This machine's flags by default."""
+    """Whether 8-bit products overflow 16 bits and are cut off. They are on x86 without VNNI, where the same INT8 model
+    gives different answers (microsoft/onnxruntime#14642). Uses this machine's flags by default."""
     flags = set(_cpu()[1] if cpu_flags is None else cpu_flags)
     return "avx2" in flags and not flags & {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
 def other_cpu(judged_on: dict[str, Any], runtime: str) -> str | None:
-    """What to warn of if a model was judged on a CPU whose INT8 arithmetic this one does not have."""
+    """A warning if the model was judged on a CPU whose INT8 arithmetic differs from this one's, else None."""
     if runtime != "onnx" or saturates(judged_on.get("cpu_flags", ())) or not saturates():
         return None
     return (
@@ -71,7 +71,7 @@ def other_cpu(judged_on: dict[str, Any], runtime: str) -> str | None:
 
 
 def package_versions(names: Iterable[str]) -> dict[str, str]:
-    """Versions of those that are installed, read without importing them."""
+    """Versions of the named distributions that are installed, read without importing them."""
     versions = {}
     for name in names:
         try:
@@ -82,12 +82,12 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
 
 
 def missing_packages(names: Iterable[str]) -> list[str]:
-    """Those of `names` (as imported) that cannot be."""
+    """The import names among `names` that are not installed."""
     return [name for name in names if importlib.util.find_spec(name) is None]
 
 
 def devices() -> set[str]:
-    """What this machine can compute on, as PyTorch calls it; told without importing an engine."""
+    """The devices this machine can compute on, as PyTorch calls them, found without importing an engine."""
     has_driver = NVIDIA_DRIVER.exists() or shutil.which("nvidia-smi") is not None
     return {"cpu", "cuda"} if has_driver else {"cpu"}
 
@@ -101,8 +101,8 @@ def memory_bytes() -> int | None:
 
 
 def peak_memory_bytes() -> int:
-    """The highest this process's resident memory has been. On Linux, ru_maxrss starts at the peak of the process that
-    started this one; VmHWM does not."""
+    """The peak of this process's resident memory. On Linux, ru_maxrss starts at the peak of the process that started
+    this one; VmHWM does not."""
     status = Path("/proc/self/status")
     if status.is_file() and (found := re.search(r"^VmHWM:\s*(\d+) kB", status.read_text(), re.MULTILINE)):
         return int(found.group(1)) * 1024
@@ -111,7 +111,7 @@ def peak_memory_bytes() -> int:
 
 
 def _quota() -> float:
-    """Cores; infinite where there is no limit."""
+    """The control group's limit in cores; infinite where there is none."""
     try:
         if CPU_MAX.is_file():
             quota, period = CPU_MAX.read_text().split()
@@ -133,5 +133,5 @@ def _cpu() -> tuple[str, set[str]]:
 
 
 def _gpu() -> str | None:
-    torch = sys.modules.get("torch")  # a run that did not need torch is not made to import it for this
+    torch = sys.modules.get("torch")  # do not import torch just for this
     return torch.cuda.get_device_name(0) if torch is not None and torch.cuda.is_available() else None

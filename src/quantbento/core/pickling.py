@@ -1,8 +1,8 @@
 """cloudpickle for objects that must load where the user's own project is not installed.
 
-Code that goes by value takes its source file's path along, which shows others where the project lies on the machine
-that made the pickle. Here it takes the file's name as it is imported, `examples/digits.py`: enough for a traceback,
-and the same on every machine.
+Code pickled by value carries the path of its source file, which shows others where the project lies on the machine
+that made the pickle. Here that path becomes the file's name as it is imported, `examples/digits.py`: enough for a
+traceback, and the same on every machine.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOADED_BY_TRANSFORMERS = ("transformers.configuration_utils", "transformers.mode
 
 
 def dump(value: Any, path: Path, classes: Iterable[Any]) -> None:
-    """Pickles `value`; project modules that define one of `classes` (classes or functions) go by value."""
+    """Pickles `value`. Project modules that define one of `classes` (classes or functions) are pickled by value."""
     with _by_value(_project_modules(classes)), path.open("wb") as file:
         _Pickler(file).dump(value)
 
@@ -33,10 +33,10 @@ class _Pickler(cloudpickle.Pickler):
         self._names = _names_of_sources()
 
     def reducer_override(self, value: Any) -> Any:
-        """How to rebuild a value; `NotImplemented` for what pickle knows itself."""
-        if isinstance(value, CodeType):  # of functions within functions too: each comes here
+        """How to rebuild a value; `NotImplemented` where pickle's own way is right."""
+        if isinstance(value, CodeType):  # nested functions' code comes here too
             return self.dispatch_table[CodeType](value.replace(co_filename=self._name(value.co_filename)))
-        # Lazy modules, as Transformers', are of a type of their own and would pickle their file's path, not their name.
+        # Lazy modules (Transformers has them) have their own type and would pickle their file's path, not their name.
         if type(value) is ModuleType or (isinstance(value, ModuleType) and sys.modules.get(value.__name__) is value):
             rebuild, arguments = self.dispatch_table[ModuleType](value)
             for attributes in arguments[1:]:  # a module by value
@@ -44,8 +44,8 @@ class _Pickler(cloudpickle.Pickler):
             return rebuild, arguments
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(value, torch.qscheme):
-            # It says its name but not its module, which pickle then looks for in every loaded module, Transformers'
-            # aliases of image processors included; those import torchvision when asked for anything.
+            # A qscheme knows its name but not its module, so pickle would search every loaded module for it. That
+            # includes Transformers' aliases of image processors, which import torchvision on any attribute access.
             return getattr, (torch, str(value).rpartition(".")[2])
         reduced = super().reducer_override(value)
         if isinstance(value, FunctionType) and reduced is not NotImplemented:
@@ -61,7 +61,7 @@ class _Pickler(cloudpickle.Pickler):
         if isinstance(file := namespace.get("__file__"), str):
             namespace["__file__"] = self._name(file)
         if "__path__" in namespace:
-            namespace["__path__"] = []  # a relative import asks whether there is one, which makes a package
+            namespace["__path__"] = []  # a relative import only asks if it exists: that marks a package
         namespace.update(dict.fromkeys({"__cached__", "__loader__", "__spec__"} & namespace.keys()))
 
     def _name(self, file: str) -> str:
@@ -73,14 +73,14 @@ def _without_folder(reduced: Any) -> Any:
     """A Transformers model or configuration without the folder it was loaded from, which it never reads again. The
     name of a model on the hub stays."""
     if len(reduced) < 3 or not isinstance(state := reduced[2], dict):
-        return reduced  # a class that has its own way
+        return reduced  # a class with its own way to pickle
     held = {name: state.get(name) for name in ("name_or_path", "_name_or_path")}
     folders = [name for name, value in held.items() if isinstance(value, str) and Path(value).is_absolute()]
     return *reduced[:2], {**state, **dict.fromkeys(folders, "")}, *reduced[3:]
 
 
 def _names_of_sources() -> dict[str, str]:
-    """The file of every loaded module, and its name as it is imported."""
+    """Maps the file of every loaded module to its name as it is imported."""
     names = {}
     for attributes in [vars(m) for m in list(sys.modules.values()) if isinstance(m, ModuleType)]:
         module, file = attributes.get("__name__"), attributes.get("__file__")
@@ -91,7 +91,7 @@ def _names_of_sources() -> dict[str, str]:
 
 
 def _project_modules(definitions: Iterable[Any]) -> list[ModuleType]:
-    """Loaded modules of every top-level package, outside the installed ones, that defines one of these."""
+    """The loaded modules of every top-level package that defines one of these and is not an installed one."""
     tops = {d.__module__.partition(".")[0] for d in definitions if getattr(d, "__module__", None)}
     local = {top for top in tops if _is_project(sys.modules.get(top))}
     return [m for name, m in list(sys.modules.items()) if name.partition(".")[0] in local and isinstance(m, ModuleType)]

@@ -1,4 +1,4 @@
-"""How a run tells what it is doing: a bar a stage on a terminal, one line a stage elsewhere, or nothing."""
+"""How a run shows what it is doing: one bar per stage on a terminal, one line per stage elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Advance = Callable[[int, int], None]  # (done, total)
 
 class Progress(Protocol):
     def stage(self, name: str) -> AbstractContextManager[Advance]:
-        """For the time of one stage; what it gives takes (done, total) where a stage can count."""
+        """A context that lasts one stage. It yields a function to call with (done, total) where the stage can count."""
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Shows one line that stays."""
 
 
 class Silent:
@@ -30,7 +30,7 @@ class Silent:
 
 
 class Lines:
-    """For logs: each stage is a line once it has ended, with its seconds."""
+    """For logs: one line per stage when it ends, with its seconds."""
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[Advance]:

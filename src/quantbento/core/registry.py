@@ -31,7 +31,7 @@ QUANTIZERS = {
     "bnb-nf4": "quantbento.quantizers.llm.bitsandbytes:Nf4",
     "bnb-int8": "quantbento.quantizers.llm.bitsandbytes:Int8",
 }
-# Of a contract, the first is the one whose full precision is the baseline.
+# The first runtime of each contract is the one whose full precision is the baseline.
 RUNTIMES = {
     "torch": "quantbento.runtimes.torch:TorchRuntime",
     "onnx": "quantbento.runtimes.onnx:OnnxRuntime",
@@ -62,14 +62,14 @@ def runtime(name: str) -> Any:
 
 
 def lookup(kind: str, name: str) -> Any:
-    """The class that `name` stands for.
+    """The class that `name` means.
 
     Args:
         kind: "task", "quantizer" or "runtime".
 
     Raises:
-        QuantbentoError: nothing has that name, with what is allowed; or a class from elsewhere is not of that kind,
-            or lacks something that the kind has to declare.
+        QuantbentoError: nothing has that name (the message says what is allowed), or a class from outside this
+            project is not of that kind or lacks something that the kind must declare.
     """
     if name in TABLES[kind]:
         return _imported(TABLES[kind][name])
@@ -84,12 +84,12 @@ def lookup(kind: str, name: str) -> Any:
 
 
 def names(kind: str) -> list[str]:
-    """What can be named without a colon: the project's own first."""
+    """All names that need no colon, the project's own first."""
     return list(dict.fromkeys([*TABLES[kind], *_entry_points(kind)]))
 
 
 def name_of(kind: str, found: type) -> str:
-    """The name by which `lookup` finds a class again, in another process too."""
+    """The name under which `lookup` finds a class again, also in another process."""
     own = getattr(found, "name", "")
     if own in names(kind) and lookup(kind, own) is found:
         return own
@@ -97,8 +97,8 @@ def name_of(kind: str, found: type) -> str:
 
 
 def identity(kind: str, name: str) -> dict[str, str]:
-    """What tells this version of a class from another: its module's hash, or its package's version. Empty for the
-    project's own, which go by the project's version."""
+    """What distinguishes this version of a class from another: its module's hash, or its package's version. Empty for
+    the project's own classes, which the project's version covers."""
     if name in TABLES[kind]:
         return {}
     if (entry := _entry_points(kind).get(name)) is not None:
@@ -107,8 +107,8 @@ def identity(kind: str, name: str) -> dict[str, str]:
 
 
 def runtime_of(quantizer: Any, task: Any) -> Any:
-    """The runtime class that serves what a quantizer makes of a task's model: the first that the quantizer writes
-    for and that has the task's contract. None where there is none."""
+    """The runtime class that serves a quantizer's artifact for a task: the first one that the quantizer writes for and
+    that has the task's contract, or None."""
     declared = (runtime(name) for name in quantizer.runtimes)
     return next((found for found in declared if found.contract == task.contract), None)
 
@@ -120,7 +120,7 @@ def _entry_points(kind: str) -> dict[str, EntryPoint]:
 def _loaded(entry: EntryPoint) -> Any:
     try:
         return entry.load()
-    except Exception as error:  # whatever another package does when it is imported
+    except Exception as error:  # importing another package can raise anything
         package = entry.dist.name if entry.dist else entry.group
         raise QuantbentoError(f"{entry.name!r} of the package {package} cannot be imported: {error!r}") from error
 

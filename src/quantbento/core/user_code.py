@@ -1,4 +1,4 @@
-"""`module:function` in a recipe: Python code of the user's, or of an installed package."""
+"""`module:function` in a recipe: the user's own Python code, or an installed package's."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PATTERN = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
 class UserCode(str):
-    """`module:name`, as the type of a field: a field of a recipe, of a task's options, of a quantizer's options.
+    """The type of a field that holds `module:name`, in a recipe, a task's options or a quantizer's options.
 
-    What is named by such a field is found by `named_in`, so that its source becomes part of a variant's fingerprint.
+    `named_in` finds what such fields name, so that its source becomes part of a variant's fingerprint.
     """
 
     @classmethod
@@ -67,7 +67,7 @@ def resolve(reference: str) -> Any:
 
 
 def call(reference: str) -> Any:
-    """What the function gives; its failure is reported with the reference that named it."""
+    """What the function returns. If it fails, the error names the reference."""
     function = resolve(reference)
     if not callable(function):
         raise QuantbentoError(f"{reference!r} is a {type(function).__name__}, not a function")
@@ -88,7 +88,7 @@ def identity(reference: str) -> dict[str, str]:
             spec = importlib.util.find_spec(module_name)
         except (ModuleNotFoundError, ValueError):
             spec = None
-        except Exception as error:  # a package is imported to look inside it
+        except Exception as error:  # find_spec imports the package that holds the module
             raise QuantbentoError(f"{reference!r}: importing {module_name} failed: {error!r}") from error
     if spec is None or not spec.origin:
         raise QuantbentoError(

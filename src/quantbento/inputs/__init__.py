@@ -1,1 +1,1 @@
-"""What a recipe names, found and read: the source model, samples, the job that quantizers get."""
+"""Finds and reads what a recipe names: the source model, the samples, and the job that quantizers get."""

@@ -1,4 +1,4 @@
-"""A language model's checkpoint: what is known of it before its weights are read, and what is in it afterwards."""
+"""A language model's checkpoint: what is known before its weights are read, and what a quantized one holds."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from quantbento.core.errors import QuantbentoError, summary
 
 BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}  # else 1
 FLOATS = ("F64", "F32", "BF16", "F16")
-# vLLM runs each of these as one layer: their members share a scheme.
+# vLLM runs each of these groups as one layer, so their members share a scheme.
 FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """`linears` are the model's linear layers by name, with (outputs, inputs)."""
+    """`linears` maps the name of each linear layer to (outputs, inputs)."""
 
     folder: Path
     linears: dict[str, tuple[int, int]]
@@ -27,12 +27,12 @@ class CheckpointFacts:
 
     @property
     def size_bytes(self) -> int:
-        """In 16 bit."""
+        """Bytes of the weights in 16 bit."""
         return 2 * self.parameters
 
 
 def inspect(folder: Path, trust_remote_code: bool = False) -> CheckpointFacts:
-    """The facts of a causal language model in hub format, from its configuration: no weight is read.
+    """The facts of a causal language model in hub format, from its configuration alone: no weight is read.
 
     Raises:
         QuantbentoError: the configuration is missing or is not a causal language model's.
@@ -65,8 +65,8 @@ def tensors(folder: Path) -> dict[str, tuple[str, list[int]]]:
 
 
 def quantized_bytes(folder: Path, layers: list[str]) -> dict[str, int]:
-    """Those of the layers that a checkpoint no longer holds as a matrix of floats, with the bytes that their weights
-    take: packed values, scales, zero points, the quantizer's tables; not biases."""
+    """Which of the layers a checkpoint no longer holds as a matrix of floats, with the bytes their weights take:
+    packed values, scales, zero points and the quantizer's tables, but not biases."""
     parts: dict[str, list[tuple[str, str, list[int]]]] = {}
     for name, (kind, shape) in tensors(folder).items():
         for layer in layers:

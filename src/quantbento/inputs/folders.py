@@ -1,4 +1,4 @@
-"""Model folders on this machine: where they are, and what tells one from another."""
+"""Model folders on this machine: where they are, and the hash that identifies them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ FILES = ("*.safetensors", "*.bin", *SMALL_FILES)
 
 
 def local_folder(spec: ModelSpec) -> Path:
-    """Of a model named by `path` or `package`.
+    """The folder of a model named by `path` or `package`.
 
     Raises:
-        QuantbentoError: it is not there.
+        QuantbentoError: it does not exist.
     """
     if spec.path:
         folder = spec.path / spec.subfolder

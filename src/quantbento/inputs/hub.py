@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub: the commit that a name stands for, and its files."""
+"""Models on the Hugging Face hub: the commit that a revision points to, and its files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from quantbento.recipe import ModelSpec
 
 
 def commit_of(spec: ModelSpec) -> str:
-    """The commit that a branch or tag stands for now: on the hub, or without network in the local cache.
+    """The commit that a branch or tag points to now: on the hub, or without network in the local cache.
 
     Raises:
-        QuantbentoError: there is no such model, or it is not to be had.
+        QuantbentoError: there is no such model, or it can be neither reached nor found in the cache.
     """
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
@@ -22,9 +22,9 @@ def commit_of(spec: ModelSpec) -> str:
         return spec.revision
     try:
         return str(HfApi().model_info(str(spec.id), revision=spec.revision, timeout=10).sha)
-    except HFValidationError as error:  # no hub id at all
+    except HFValidationError as error:  # not a valid hub id
         raise _not_fetched(spec, error) from error
-    except Exception as error:  # the hub's errors share no useful base; all mean: not to be had
+    except Exception as error:  # the hub's errors share no useful base; all mean: not available
         name = f"{spec.subfolder}/config.json" if spec.subfolder else "config.json"
         cached = try_to_load_from_cache(str(spec.id), name, revision=spec.revision or "main")
         if not isinstance(cached, str):
@@ -33,11 +33,11 @@ def commit_of(spec: ModelSpec) -> str:
 
 
 def download(spec: ModelSpec, names: tuple[str, ...]) -> Path:
-    """The folder of a hub model, fetched into the hub's cache.
+    """The folder of a hub model, downloaded into the hub's local cache.
 
     Args:
-        spec: with a commit as its revision.
-        names: patterns of the files wanted.
+        spec: the model, with a commit as its revision.
+        names: patterns of the files to download.
     """
     from huggingface_hub import snapshot_download
 

@@ -8,26 +8,25 @@ from typing import Any
 
 from quantbento.core.progress import Progress, Silent
 from quantbento.inputs.onnx_export import export
-from quantbento.inputs.samples import SampleSet
-from quantbento.inputs.source import SourceModel
 from quantbento.runtimes import artifact
 from quantbento.runtimes.base import Runtime
 from quantbento.runtimes.onnx import MODEL
+from quantbento.tasks.source import SampleSet, SourceModel
 
 
 @dataclass
 class Job:
-    """Evaluation samples are not among it: a quantizer never sees what its result is judged on.
+    """Evaluation samples are not part of it: a quantizer never sees what its result is judged on.
 
     Attributes:
-        source: the full-precision model; it stays as it was.
+        source: the full-precision model; quantizers do not change it.
         task: what the model is for (`quantbento.tasks.base.Task`).
-        workspace: a folder that outlives the variant: what one quantizer made there, the next may use.
+        workspace: a folder that all variants share: a quantizer may use what an earlier one wrote there.
         calibration: what the task's `calibrate` makes of the recipe's calibration samples.
         training: the recipe's training samples, their inputs in canonical form.
-        custom_objects: Python objects that travel with the model, by name.
-        engine: the recipe's settings of the runtime's engine.
-        progress: of the run.
+        custom_objects: Python objects that are stored with the model, by name.
+        engine: the recipe's settings for the runtime's engine.
+        progress: shows how far the run is.
     """
 
     source: SourceModel
@@ -40,7 +39,7 @@ class Job:
     progress: Progress = field(default_factory=Silent)
 
     def onnx(self) -> Path:
-        """The full-precision model as an ONNX file: the user's own, or exported once per workspace.
+        """The full-precision model as an ONNX file: the user's own file, or one exported once per workspace.
 
         Raises:
             QuantbentoError: it cannot be exported.
@@ -55,5 +54,5 @@ class Job:
         return path
 
     def complete(self, folder: Path, runtime: type[Runtime], runtime_config: dict[str, Any]) -> None:
-        """Makes an artifact of a folder that a model was written to."""
+        """Turns a folder that a model was written to into an artifact."""
         artifact.write(folder, self.task, runtime, runtime_config, self.custom_objects, self.engine)

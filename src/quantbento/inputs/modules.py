@@ -1,4 +1,4 @@
-"""PyTorch modules out of folders in hub format, in eval mode, with nothing random in them."""
+"""PyTorch modules from folders in hub format, in eval mode, with no randomly initialized weights."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ CAUSAL = "AutoModelForCausalLM"
 
 
 def read_folder(folder: Path, auto_class: str, trust_remote_code: bool, dtype: str = "float32") -> torch.nn.Module:
-    """The model of a folder, by one of Transformers' auto classes.
+    """The model in a folder, read by one of Transformers' auto classes.
 
     Raises:
-        QuantbentoError: it cannot be read, lacks weights, or wants to run code of its own.
+        QuantbentoError: it cannot be read, lacks weights, or brings its own code without permission to run it.
     """
     import transformers
 
@@ -38,8 +38,8 @@ def read_folder(folder: Path, auto_class: str, trust_remote_code: bool, dtype: s
                 "trust_remote_code: true under model"
             ) from error
         raise QuantbentoError(f"{folder} could not be loaded as {auto_class}: {error}") from error
-    # A head that the checkpoint lacks is silently filled with random numbers. Embeddings do not use the encoder's own
-    # pooler; a classifier does.
+    # Transformers silently fills a head that the checkpoint lacks with random numbers. Embeddings do not use the
+    # encoder's own pooler; a classifier does.
     unused = "pooler." if auto_class == "AutoModel" else "no such key"
     missing = sorted(k for k in info["missing_keys"] if not k.startswith(unused))
     if missing:
@@ -53,10 +53,10 @@ def read_folder(folder: Path, auto_class: str, trust_remote_code: bool, dtype: s
 
 
 def merge_adapter(module: torch.nn.Module, adapter: Path | None) -> torch.nn.Module:
-    """The module with a PEFT adapter merged into it, where there is one.
+    """The module with the PEFT adapter merged into it, if one is given.
 
     Raises:
-        QuantbentoError: it is none, or does not fit the module.
+        QuantbentoError: it is not a PEFT adapter, or does not fit the module.
     """
     if adapter is None:
         return module
@@ -66,7 +66,7 @@ def merge_adapter(module: torch.nn.Module, adapter: Path | None) -> torch.nn.Mod
 
     try:
         with warnings.catch_warnings():
-            # An adapter whose names do not fit the model would be merged as nothing at all.
+            # Without this, an adapter whose names do not fit the model would change nothing and raise nothing.
             warnings.filterwarnings("error", "Found missing adapter keys")
             merged = PeftModel.from_pretrained(module, str(adapter)).merge_and_unload(safe_merge=True)
     except Exception as error:
@@ -78,7 +78,7 @@ def checked_module(made: Any, reference: str) -> torch.nn.Module:
     """What a factory returned, in float32 and eval mode.
 
     Raises:
-        QuantbentoError: it is no module.
+        QuantbentoError: it is not a module.
     """
     import torch
 
@@ -91,11 +91,11 @@ def checked_module(made: Any, reference: str) -> torch.nn.Module:
 
 
 def in_16_bit(folder: Path, adapter: Path | None, trust_remote_code: bool, workspace: Path) -> tuple[Path, str]:
-    """A causal language model's checkpoint in 16 bit, and its dtype: the folder itself, or a copy of it in the
-    workspace, with the adapter merged.
+    """A causal language model's checkpoint in 16 bit, and its dtype: the folder itself, or a converted copy in the
+    workspace with the adapter merged.
 
     Raises:
-        QuantbentoError: it is no full-precision checkpoint in hub format.
+        QuantbentoError: it is not a full-precision checkpoint in hub format.
     """
     if not (folder / "config.json").is_file():
         raise QuantbentoError(f"{folder} is no model in hub format: it has no config.json")

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from quantbento.tasks.array import ArrayTask
 
 OPSET = 20
-LARGEST_IN_ONE_FILE = 1_900_000_000  # protobuf cannot hold 2 GiB; beyond, weights lie in a file beside
+LARGEST_IN_ONE_FILE = 1_900_000_000  # protobuf cannot hold 2 GiB; larger weights go into a file beside it
 
 
 def export(source: torch.nn.Module, task: ArrayTask, path: Path) -> None:
     """Writes a module as ONNX, with the task's dynamic axes.
 
     Raises:
-        QuantbentoError: it cannot be exported; there is no file then.
+        QuantbentoError: it cannot be exported; no file is left then.
     """
     import torch
 
     names, outputs = task.input_names, task.output_names
-    # More than one item, of several lengths: a size of 1 would be exported as constant.
+    # Several items of different lengths: a size of 1 would be exported as a constant.
     batch = task.collate([task.encode(item) for item in (task.examples() * 3)[:3]])
     example = tuple(torch.from_numpy(batch[name]) for name in names)
     dynamic, axes = torch.export.Dim.DYNAMIC, task.dynamic_axes()
@@ -59,10 +59,10 @@ def export(source: torch.nn.Module, task: ArrayTask, path: Path) -> None:
 
 
 def _positional(module: Any, names: list[str], outputs: list[str]) -> Any:
-    """The exporter names inputs by position; models are called by keyword."""
+    """Wraps the module: the exporter passes inputs by position, and models are called by keyword."""
     import torch
 
-    from quantbento.runtimes.torch import named_outputs
+    from quantbento.tasks.outputs import named_outputs
 
     class Positional(torch.nn.Module):
         def __init__(self) -> None:
@@ -78,7 +78,7 @@ def _positional(module: Any, names: list[str], outputs: list[str]) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """The exporter and ONNX Runtime's quantizer warn and print a great deal that a user can do nothing about."""
+    """Silences the exporter and ONNX Runtime's quantizer, which print much that a user can do nothing about."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript", "onnx_ir", "root")]
     levels = [log.level for log in loggers]
     for log in loggers:

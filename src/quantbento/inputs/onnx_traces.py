@@ -1,6 +1,6 @@
-"""What an exporter notes down in an ONNX graph: stack traces with file paths and source lines, class names.
+"""Removes what an exporter notes in an ONNX graph: stack traces with file paths and source lines, class names.
 
-No runtime reads these notes, and whoever gets the file reads in them what the machine that made it looks like.
+No runtime reads these notes, but they show everyone who gets the file details of the machine that made it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ NOTES = ("doc_string", "metadata_props")
 
 def strip_traces(message: Any) -> None:
     """Removes the notes on everything inside an `onnx.ModelProto`, in place: its graph, nodes, values, weights and
-    functions. What is computed stays as it is. So do the model's own description and metadata, which its author wrote
-    for its users: the names of its classes, a licence.
+    functions. What it computes stays the same. The model's own description and metadata stay too, because its author
+    wrote them for its users: class names, a licence.
     """
     from google.protobuf.message import Message
 
@@ -22,7 +22,7 @@ def strip_traces(message: Any) -> None:
         if field.message_type is None or field.name in NOTES:
             continue
         value = getattr(message, field.name)
-        if isinstance(value, Message):  # not repeated: there is a default one where none is set
+        if isinstance(value, Message):  # not repeated: an unset field reads as a default message
             value = [value] if message.HasField(field.name) else []
         for part in value:
             for note in NOTES:
@@ -32,7 +32,7 @@ def strip_traces(message: Any) -> None:
 
 
 def strip_file(path: Path) -> None:
-    """The same for a file; weights in a file beside it are not read."""
+    """Does the same to a file. Weights in a file beside it are not read."""
     import onnx
 
     model = onnx.load(path, load_external_data=False)

@@ -1,25 +1,24 @@
-"""Everything a recipe names, each part found, fetched, called and read at most once in a run."""
+"""Everything a recipe names. Each part is found, fetched, called and read at most once per run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from quantbento.core import user_code
 from quantbento.inputs import samples
-from quantbento.inputs.samples import SampleSet
 from quantbento.inputs.source import NamedModel
 from quantbento.recipe import Recipe, Samples
-
-if TYPE_CHECKING:
-    from quantbento.tasks.base import Task
+from quantbento.tasks.base import Task
+from quantbento.tasks.source import SampleSet
 
 SAMPLES = ("evaluation", "calibration", "training")
 
 
 class RecipeInputs:
-    """
+    """The model and the samples of a recipe.
+
     Args:
-        recipe: of the right shape.
+        recipe: a recipe of the right shape.
         task: what its model is for.
     """
 
@@ -40,7 +39,7 @@ class RecipeInputs:
         return self._samples[kind]
 
     def identity(self, part: str) -> Any:
-        """What tells a part from another: "model", "custom_objects", or a kind of samples.
+        """What identifies a part of the recipe's inputs: "model", "custom_objects", or a kind of samples.
 
         Raises:
             QuantbentoError: it is missing.

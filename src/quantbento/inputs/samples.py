@@ -1,4 +1,4 @@
-"""Data a variant is judged on: texts or tensors, with labels where there are any. Never silently short."""
+"""The samples a recipe names: texts or tensors, with labels where there are any. Too few is always an error."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,11 @@ import numpy as np
 from quantbento.core import user_code
 from quantbento.core.errors import QuantbentoError, did_you_mean, one_of, summary
 from quantbento.recipe import Samples
-
-
-@dataclass(frozen=True)
-class SampleSet:
-    """`inputs` are texts, arrays, or mappings of arrays by input name; `labels` are indices or names."""
-
-    inputs: list[Any]
-    labels: list[Any] | None = None
+from quantbento.tasks.source import SampleSet
 
 
 def identify(spec: Samples) -> dict[str, Any]:
-    """What tells these samples from others, without reading them in."""
+    """What identifies these samples, without parsing them."""
     settings = spec.model_dump(exclude={"path", "factory"}, exclude_none=True)
     if spec.path:
         return settings | {
@@ -142,7 +134,7 @@ def _from_factory(reference: str) -> SampleSet:
 
 
 def _from_columns(columns: dict[str, Any], labels: list[Any] | None, where: str) -> SampleSet:
-    """Arrays by input name, batch first, as one mapping a sample."""
+    """Turns arrays by input name, batch first, into one mapping per sample."""
     try:
         sizes = {name: len(values) for name, values in columns.items()}
     except TypeError:

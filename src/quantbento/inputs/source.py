@@ -1,61 +1,25 @@
-"""The full-precision model that a recipe names, from wherever it is.
+"""The full-precision model that a recipe names, wherever it is.
 
-What it is gets known cheaply, without torch or transformers; `load` reads the weights, or for tasks whose models stay
-on disk gives a checkpoint in 16 bit that quantizers read themselves. The model's own files are never written to: a
-LoRA adapter is merged in memory, or into a checkpoint in the run's workspace.
+Its identity is found cheaply, without torch or transformers. `load` reads the weights. For tasks whose models stay on
+disk it returns a 16-bit checkpoint instead, which quantizers read themselves. The model's own files are never written
+to: a LoRA adapter is merged in memory, or into a checkpoint in the run's workspace.
 """
 
 from __future__ import annotations
 
 import tempfile
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from quantbento.core import registry, user_code
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import hub
 from quantbento.inputs.folders import FILES, SMALL_FILES, hash_files, hash_folder, local_folder
 from quantbento.recipe import ModelSpec
-from quantbento.runtimes.base import SourceKind
 from quantbento.runtimes.onnx import external_data
-
-if TYPE_CHECKING:
-    import torch
-
-    from quantbento.tasks.base import Task
-
-
-class SourceModel:
-    """Either a PyTorch module in fp32 and eval mode, with its folder where it has one, or an ONNX file.
-
-    `dtype` is given where the model stays on disk: `folder` is then a complete checkpoint in that dtype, an adapter
-    merged into it, and `module` is read from it by whoever asks first.
-    """
-
-    def __init__(
-        self,
-        module: torch.nn.Module | None = None,
-        folder: Path | None = None,
-        onnx: Path | None = None,
-        trust_remote_code: bool = False,
-        dtype: str | None = None,
-    ) -> None:
-        self.folder, self.onnx, self.trust_remote_code, self.dtype = folder, onnx, trust_remote_code, dtype
-        self._module = module
-
-    @property
-    def kind(self) -> SourceKind:
-        return "onnx" if self.onnx else "checkpoint" if self.dtype else "module"
-
-    @property
-    def module(self) -> torch.nn.Module | None:
-        if self._module is None and self.dtype:
-            from quantbento.inputs.modules import CAUSAL, read_folder
-
-            assert self.folder is not None
-            self._module = read_folder(self.folder, CAUSAL, self.trust_remote_code)
-        return self._module
+from quantbento.tasks.base import Task
+from quantbento.tasks.source import SourceKind, SourceModel
 
 
 class NamedModel:
@@ -63,7 +27,7 @@ class NamedModel:
 
     Args:
         spec: what the recipe says.
-        task: what the model is for; None as long as only its identity is asked for.
+        task: what the model is for; None is enough where only its identity is needed.
     """
 
     def __init__(self, spec: ModelSpec, task: type[Task] | None = None) -> None:
@@ -78,7 +42,7 @@ class NamedModel:
 
     @property
     def modules(self) -> tuple[str, ...]:
-        """What `load` imports, as imported."""
+        """The import names that `load` needs."""
         if self.spec.onnx:
             return ("onnx",)
         wanted = {"transformers": self.task and self.task.auto_class, "huggingface_hub": self.spec.id}
@@ -91,15 +55,15 @@ class NamedModel:
 
     @cached_property
     def pinned(self) -> ModelSpec:
-        """The specification with the hub's commit as its revision: a branch may move while a run goes on.
+        """The specification with the hub's commit as its revision, because a branch may move during a run.
 
         Raises:
-            QuantbentoError: there is no such model on the hub, or it is not to be had.
+            QuantbentoError: there is no such model on the hub, or it can be neither reached nor found in the cache.
         """
         return self.spec.model_copy(update={"revision": hub.commit_of(self.spec)}) if self.spec.id else self.spec
 
     def identity(self) -> dict[str, Any]:
-        """What tells this model from any other: a hub id with its commit, or the sha256 of its files.
+        """What identifies this model: a hub id with its commit, or the sha256 of its files.
 
         Raises:
             QuantbentoError: a folder, package or module is missing.
@@ -117,8 +81,8 @@ class NamedModel:
         return name | {"sha256": hash_folder(folder)} | adapter
 
     def folder(self, weights: bool = True) -> Path:
-        """The folder of a model that is not a Python object or an ONNX file; without its weights where they are far
-        away and not wanted.
+        """The folder of a model that is not a Python object or an ONNX file. With `weights=False`, the weights of a
+        hub model are not downloaded.
 
         Raises:
             QuantbentoError: it cannot be found or fetched, or a factory returns no folder.
@@ -132,10 +96,11 @@ class NamedModel:
         return hub.download(self.pinned, FILES if weights else SMALL_FILES) if self.spec.id else local_folder(self.spec)
 
     def load(self, workspace: Path | None = None) -> SourceModel:
-        """The model for the task: in memory, or on disk, in `workspace` where it is not usable as it lies.
+        """The model for the task: in memory, or on disk; in `workspace` where it must be converted first.
 
         Raises:
-            QuantbentoError: it cannot be found or read, lacks weights, or wants to run code of its own.
+            QuantbentoError: it cannot be found or read, lacks weights, or brings its own code without permission to
+                run it.
         """
         from quantbento.inputs.modules import checked_module, in_16_bit, merge_adapter, read_folder
 
@@ -154,7 +119,8 @@ class NamedModel:
         if task.on_disk:
             space = workspace or Path(tempfile.mkdtemp(prefix="quantbento-"))
             copy, dtype = in_16_bit(folder, spec.adapter, spec.trust_remote_code, space)
-            return SourceModel(folder=copy, trust_remote_code=spec.trust_remote_code, dtype=dtype)
+            read = partial(read_folder, auto_class=task.auto_class, trust_remote_code=spec.trust_remote_code)
+            return SourceModel(folder=copy, trust_remote_code=spec.trust_remote_code, dtype=dtype, read=read)
         module = read_folder(folder, task.auto_class, spec.trust_remote_code)
         return SourceModel(merge_adapter(module, spec.adapter), folder, trust_remote_code=spec.trust_remote_code)
 

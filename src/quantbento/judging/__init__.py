@@ -1,1 +1,1 @@
-"""What a variant is worth: full-precision references, metrics, speed, memory, gates; and the report of it."""
+"""Judges a variant: full-precision references, metrics, speed, memory, gates, and the report on them."""

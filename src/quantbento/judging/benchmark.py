@@ -1,7 +1,7 @@
-"""Speed and memory. Contenders take turns in shuffled rounds and are compared within a round: timing them one
-after the other was off by up to 2.6x on shared machines.
+"""Speed and memory. Models take turns in shuffled rounds and are compared within a round. Timing them one after the
+other was off by up to 2.6x on shared machines.
 
-A round calls each contender once with the same inputs. `speedup` is the median over the rounds of
+A round calls each model (a contender) once with the same inputs. `speedup` is the median over the rounds of
 (reference's seconds / contender's seconds), with its 10th and 90th percentile.
 """
 
@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
+from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.recipe import Benchmark
-from quantbento.runtimes.artifact import describe
 from quantbento.runtimes.loaded import LoadedModel
 
-FEWEST_ROUNDS = 5  # whatever they take, unless a recipe asks for fewer
-UNSTEADY = 1.5  # slowest tenth of a contender's calls over its fastest; an idle machine stays below 1.3
+FEWEST_ROUNDS = 5  # done however long they take, unless a recipe asks for fewer
+UNSTEADY = 1.5  # 90th / 10th percentile of one model's call times; an idle machine stays below 1.3
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Speedup:
 
 @dataclass(frozen=True)
 class Timing:
-    """`latency_ms` are p50, p90 and p99 of a call with one input; `throughput` is what a call with many makes in a
-    second (median round), in the task's `throughput_unit`."""
+    """`latency_ms` holds p50, p90 and p99 of a call with one input. `throughput` is that of a call with many inputs
+    (median round), in the task's `throughput_unit`."""
 
     latency_ms: dict[str, float]
     throughput: float
@@ -55,14 +55,14 @@ def measure(
     settings: Benchmark,
     on_round: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Timing]:
-    """Times every contender, by name. `inputs` are repeated to `settings.items` a call."""
+    """The timings of every contender, by name. `inputs` are repeated up to `settings.items` per call."""
     many = [inputs[i % len(inputs)] for i in range(settings.items)]
     shuffle = random.Random(0).shuffle
     names = list(contenders)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     singles: dict[str, list[float]] = {name: [] for name in names}
     each = -(-settings.latency_calls // settings.rounds)
-    made = {name: contenders[name].work(many) for name in names}  # warm-up too: allocators, kernels, thread pools
+    made = {name: contenders[name].work(many) for name in names}  # also warms up allocators, kernels, thread pools
     start = time.perf_counter()
     for round_ in range(settings.rounds):
         shuffle(names)
@@ -80,14 +80,14 @@ def measure(
 
 
 def speedup(reference: Timing, contender: Timing) -> Speedup:
-    """How many times as fast the contender is, pair by pair."""
+    """How many times as fast as the reference the contender is, from paired rounds."""
     ratios = np.asarray([r / c for r, c in zip(reference.seconds, contender.seconds, strict=False)])
     return Speedup(*(float(np.percentile(ratios, p)) for p in (50, 10, 90)))
 
 
 def unsteady(timings: dict[str, Timing]) -> str | None:
-    """What to say if the machine was busy with something else. Pairing evens out a slow machine, not one whose
-    other work takes a core away: PyTorch's threads wait for each other then, ONNX Runtime's do not."""
+    """A note if the machine was busy with something else, else None. Pairing evens out a slow machine, but not one
+    where other work takes a core away: PyTorch's threads then wait for each other, ONNX Runtime's do not."""
     spread = {n: float(np.percentile(t.seconds, 90) / np.percentile(t.seconds, 10)) for n, t in timings.items()}
     worst = max(spread, key=lambda name: spread[name])
     if spread[worst] < UNSTEADY:
@@ -96,11 +96,12 @@ def unsteady(timings: dict[str, Timing]) -> str | None:
 
 
 def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[Any], threads: int) -> int:
-    """Peak resident memory of the predictor's engine where it has a process of its own; otherwise of a fresh process
-    that loads its artifact and answers `inputs`.
+    """Peak resident memory in bytes: of the engine's process if it has its own, otherwise of a fresh process that
+    loads the artifact and answers `inputs`.
 
-    The process starts in an empty folder: an artifact that loads only beside the user's own code fails here. One whose
-    task or runtime is the user's own (`module:Class`) needs that code, and starts in the current folder.
+    The process starts in an empty folder, so an artifact that only loads beside the user's own code fails here. If the
+    task or the runtime is the user's own (`module:Class`), that code is needed, and the process starts in the current
+    folder.
 
     Raises:
         QuantbentoError: the artifact does not load or does not run.
@@ -112,7 +113,7 @@ def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[A
         child = subprocess.run(
             [sys.executable, "-m", "quantbento.judging.peak_memory"],
             input=job,
-            cwd=Path.cwd() if _needs_users_code(artifact) else empty,
+            cwd=Path.cwd() if _needs_users_code(predictor) else empty,
             capture_output=True,
             text=True,
         )
@@ -122,9 +123,9 @@ def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[A
     return int(json.loads(child.stdout.splitlines()[-1])["peak_memory_bytes"])
 
 
-def _needs_users_code(folder: Path) -> bool:
-    described = describe(folder)
-    return any(":" in described[part] for part in ("task", "runtime"))
+def _needs_users_code(loaded: LoadedModel) -> bool:
+    parts = {"task": loaded.task, "runtime": loaded.runtime}
+    return any(":" in registry.name_of(kind, type(part)) for kind, part in parts.items())
 
 
 def _seconds(predictor: LoadedModel, inputs: Sequence[Any]) -> float:

@@ -1,26 +1,26 @@
-"""A variant against the baseline: the same samples, each through its own serving runtime."""
+"""Compares a variant with the baseline: the same samples, each model in its own serving runtime."""
 
 from __future__ import annotations
 
 import math
 
 from quantbento.core.errors import QuantbentoError, summary
-from quantbento.inputs.samples import SampleSet
 from quantbento.runtimes.loaded import LoadedModel
 from quantbento.tasks.base import Arrays, Task
+from quantbento.tasks.source import SampleSet
 
 
 def checked_rows(predictor: LoadedModel, samples: SampleSet, who: str) -> Arrays:
-    """The rows of all samples; `who` is what an error calls the predictor.
+    """The rows of all samples. `who` is what an error calls the model.
 
     Raises:
-        QuantbentoError: it does not run on them, or answers with NaN or infinity.
+        QuantbentoError: the model does not run on them, or answers with NaN or infinity.
     """
     try:
         rows = predictor.rows(samples.inputs)
     except QuantbentoError:
         raise
-    except Exception as error:  # an engine's own: a layer that cannot run quantized, a graph with a fixed batch
+    except Exception as error:  # from the engine: a layer that cannot run quantized, a graph with a fixed batch
         raise QuantbentoError(f"{who} does not run on the samples: {summary(error)}") from error
     _finite(rows, who)
     return rows
@@ -49,8 +49,8 @@ def compare(task: Task, rows: Arrays, own: Arrays, samples: SampleSet) -> dict[s
 
 
 def recovery(metrics: dict[str, float], baseline: dict[str, float], better: dict[str, int]) -> dict[str, float]:
-    """Variant / baseline for each metric, or baseline / variant where smaller is better; left out where either is
-    not above zero."""
+    """Variant / baseline for each metric, or baseline / variant where smaller is better. A metric is left out if the
+    baseline's value or the divisor is not above zero."""
     return {
         name: (value / baseline[name]) ** better[name]
         for name, value in metrics.items()

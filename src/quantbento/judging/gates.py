@@ -1,4 +1,4 @@
-"""Whether a variant may be stored, by its gates."""
+"""Decides by the gates whether a variant may be stored."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def judge(
     speedup: float,
     size_ratio: float,
 ) -> list[GateResult]:
-    """Every gate's result. `better` is +1 for a metric where larger is better, -1 otherwise; a drop is how much
-    worse the variant is than the baseline, whichever way that is."""
+    """Every gate's result. `better` is +1 for a metric where larger is better, else -1. A drop is how much worse the
+    variant is than the baseline, in whichever direction is worse."""
     results = []
     recovered = recovery(metrics, baseline, better)
     for metric, limit in gates.min.items():
@@ -29,7 +29,7 @@ def judge(
         value = None
         if metric in metrics and metric in baseline:
             value = better[metric] * (baseline[metric] - metrics[metric])
-        # A drop of 2 in 400 samples is 0.005 up to rounding of the binary fraction.
+        # A drop of 2 in 400 samples is 0.005 only up to binary rounding.
         results.append(GateResult(metric, "max_drop", limit, value, value is not None and value <= limit + 1e-9))
     for metric, limit in gates.min_recovery.items():
         value = recovered.get(metric)

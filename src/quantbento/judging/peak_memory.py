@@ -1,4 +1,4 @@
-"""Run as a process of its own: load an artifact, answer some inputs, print the peak resident memory.
+"""Runs as a separate process: loads an artifact, answers some inputs, prints the peak resident memory.
 
 echo '{"artifact": "...", "inputs": [...], "threads": 2}' | python -m quantbento.judging.peak_memory
 """

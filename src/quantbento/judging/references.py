@@ -1,4 +1,4 @@
-"""Full precision, in every form that a variant is held against: the baseline, bf16, and other runtimes."""
+"""Full precision in every form that variants are compared with: the baseline, bf16, and other runtimes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.progress import Advance
 from quantbento.inputs.job import Job
-from quantbento.inputs.samples import SampleSet
 from quantbento.judging import benchmark
 from quantbento.judging.evaluate import checked_rows, compare
 from quantbento.judging.rows import ReferenceRow
@@ -23,21 +22,22 @@ from quantbento.runtimes.base import Runtime
 from quantbento.runtimes.loaded import LoadedModel
 from quantbento.tasks.base import Arrays
 from quantbento.tasks.metrics import sqnr_db
+from quantbento.tasks.source import SampleSet
 
-# Exported and original differ by float rounding only: 90 dB and more for sound exports, below 20 for broken ones.
+# A sound export differs from the original by float rounding only: 90 dB and more. Broken ones are below 20 dB.
 SOUND_EXPORT_DB = 40.0
 SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 @dataclass
 class Reference:
-    """One full-precision model. `loaded` is closed when `benchmark.paired` is false; `timing` stays."""
+    """One full-precision model. With `benchmark.paired: false`, `loaded` is closed already; `timing` stays."""
 
     name: str
     folder: Path
     loaded: LoadedModel
     metrics: dict[str, float]
-    own_dtype: bool  # the source's: full precision, and not what bf16 makes of it
+    own_dtype: bool  # in the source's dtype: full precision, not a bf16 version of it
     timing: benchmark.Timing | None = None
     peak_memory_bytes: int | None = None
 
@@ -52,11 +52,12 @@ class Reference:
 
 @dataclass
 class References:
-    """All of them, the baseline first, with the baseline's rows.
+    """All references, the baseline first, with the baseline's rows.
 
     Attributes:
-        refused: why full precision does not work in a runtime, by name: what is made for it would not either.
-        missing: runtimes in which full precision does not exist.
+        refused: why full precision does not work in a runtime, by the runtime's name. Its variants would not work
+            either.
+        missing: runtimes that have no full precision.
     """
 
     settings: Benchmark
@@ -70,14 +71,14 @@ class References:
         return self.all[0]
 
     def of_runtime(self, runtime: str) -> Reference | None:
-        """Full precision in a runtime; None where there is none."""
+        """Full precision in a runtime, or None."""
         return next((r for r in self.all if r.runtime == runtime and r.own_dtype), None)
 
     def measure(
         self, name: str, loaded: LoadedModel, inputs: list[Any], advance: Advance
     ) -> dict[str, benchmark.Timing]:
-        """The timings of a variant, by name, with those of the baseline and of full precision in its own runtime: in
-        rounds together, or, where two models do not fit into memory, those measured before."""
+        """The timings by name of a variant, the baseline, and full precision in the variant's runtime. They are
+        measured in rounds together. With `paired: false`, the references' earlier timings are used."""
         same = self.of_runtime(loaded.runtime.name)
         others = {r.name: r for r in (self.baseline, *([same] if same else []))}
         beside = {n: r.loaded for n, r in others.items()} if self.settings.paired else {}
@@ -109,13 +110,13 @@ class References:
 def prepare(
     job: Job, samples: SampleSet, runtimes: Sequence[type[Runtime]], settings: Benchmark, threads: int
 ) -> References:
-    """Writes, reloads, checks and measures them all, in rounds with each other.
+    """Writes, reloads, checks and measures all references, in rounds with each other.
 
-    The baseline has to work. Another one that does not is left out with a line: nobody asked for bf16, and variants
-    of a runtime that the model cannot be exported to are refused one by one.
+    The baseline must work. Any other reference that does not work is left out, with a line that says so: nobody asked
+    for bf16, and if the model cannot be exported to a runtime, each of its variants is refused.
 
     Args:
-        runtimes: that variants are served by.
+        runtimes: the runtimes that serve the variants.
     """
     done = References(settings)
     try:
@@ -130,10 +131,10 @@ def prepare(
 
 
 def _wanted(job: Job, runtimes: Sequence[type[Runtime]]) -> list[tuple[type[Runtime], str, bool]]:
-    """Runtime, dtype, and whether that is the source's own, of each; the baseline first.
+    """Runtime, dtype, and whether it is the source's own dtype, for each reference, the baseline first.
 
-    The baseline is what runs the source as it is: for models in memory PyTorch or ONNX Runtime, also where no variant
-    is served by it; for checkpoints the first engine that serves one, since another may not be installed.
+    The baseline runs the source as it is. For models in memory that is PyTorch or ONNX Runtime, even if it serves no
+    variant. For checkpoints it is the first engine that serves a variant, since others may not be installed.
     """
     known = list(dict.fromkeys([*map(registry.runtime, registry.RUNTIMES), *runtimes]))
     as_it_is = [r for r in known if job.source.kind in r.runs and (not job.task.on_disk or r in runtimes)]
@@ -208,7 +209,7 @@ def _measure(references: list[Reference], job: Job, samples: SampleSet, settings
 
 
 def _check_same(own: Arrays, rows: Arrays, name: str) -> None:
-    """An export that computes something else would make every variant of it look badly quantized."""
+    """Refuses an export that computes something else: every variant of it would look badly quantized."""
     flat = [np.concatenate([r[k].ravel() for k in rows]) for r in (rows, own)]
     if (db := sqnr_db(*flat)) < SOUND_EXPORT_DB:
         raise QuantbentoError(

@@ -37,8 +37,8 @@ class VariantRow:
     Attributes:
         speedup: over the baseline.
         speedup_same_runtime: over full precision in the variant's own runtime; None where there is none.
-        sample: for a language model, a prompt and what the variant made of it.
-        error: why there are no figures, where there are none.
+        sample: for a language model, a prompt and the variant's continuation.
+        error: why the variant could not be made, if it could not.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0 all passed; 1 a gate failed; 2 a variant could not be made."""
+        """0: all passed; 1: a gate failed; 2: a variant could not be made."""
         if any(v.error for v in self.variants):
             return 2
         return 0 if all(v.passed for v in self.variants) else 1
@@ -116,7 +116,7 @@ class Report:
 
 
 def make_output_folder(folder: Path) -> None:
-    """Also called before a run, so that hours of work do not end at a folder that cannot be written to.
+    """Creates the folder. Also called before a run, so that hours of work do not end at a folder that is read-only.
 
     Raises:
         QuantbentoError: says which folder, and why not.
@@ -134,7 +134,7 @@ def _not_writable(path: Path, error: OSError) -> QuantbentoError:
 
 
 def _finite(value: Any) -> Any:
-    """NaN and infinity are not JSON."""
+    """The value with None for NaN and infinity, which are not JSON."""
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

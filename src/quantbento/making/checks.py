@@ -1,4 +1,4 @@
-"""What can be known to go wrong before weights are read: hours of quantizing must not end at a layer that does not
+"""Finds what will go wrong before weights are read: hours of quantizing must not end at a layer whose size does not
 divide, a missing tokenizer, or a full disk."""
 
 from __future__ import annotations
@@ -15,33 +15,32 @@ from quantbento import store
 from quantbento.core import machine, user_code
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
-from quantbento.inputs.samples import SampleSet
-from quantbento.inputs.source import SourceModel
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant
 from quantbento.recipe.document import Loc, Problem
 from quantbento.runtimes.onnx import external_data
 from quantbento.tasks.base import Task
+from quantbento.tasks.source import SampleSet, SourceModel
 
 HEADROOM = 2e9  # bytes: Python, torch, a few layers' activations and Hessians
 
 
 @dataclass
 class Findings:
-    """`problems` keep a recipe from being run; `notes` are for people to read."""
+    """`problems` stop a recipe from running; `notes` are for people to read."""
 
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def say(self, message: str) -> None:
-        """A problem of the machine, which has no place in the recipe."""
+        """Adds a problem of the machine, which has no place in the recipe."""
         self.problems.append(Problem((), message, ""))
 
     def attempt(self, place: Loc, look: Callable[[], Any]) -> Any:
-        """What `look` gives; its error is a problem of the place, and gives None."""
+        """What `look` returns. If it raises, that becomes a problem at `place`, and the result is None."""
         try:
             return look()
         except QuantbentoError as error:
-            told = str(error).removeprefix(f"{place[0]}: ")  # which the place says
+            told = str(error).removeprefix(f"{place[0]}: ")  # the place says that already
             self.problems.append(Problem(place, told))
             return None
 
@@ -50,15 +49,15 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
     """Looks at the model's configuration and tokenizer, the samples, and the machine.
 
     Args:
-        resolved: may have problems.
-        variants: those to be made.
-        call: whether the user's own functions may be called, and models and samples be downloaded. Without, what is
-            not looked at for that reason is told in the notes.
+        resolved: the recipe, which may have problems.
+        variants: the variants to be made.
+        call: whether the user's functions may be called, and models and samples downloaded. If not, the notes list
+            what was not checked for that reason.
     """
     findings = Findings()
     inputs, spec = resolved.inputs, resolved.recipe.model
     if machine.missing_packages(inputs.model.modules):
-        return findings  # a problem already
+        return findings  # already reported
     task = None
     if not call and (spec.id or spec.factory):
         what = f"the hub model {spec.id}, which is not fetched" if spec.id else f"{spec.factory}, which is not called"
@@ -80,7 +79,7 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
 
 
 def _files(resolved: ResolvedRecipe, findings: Findings) -> None:
-    """Of a model that will be held in memory: what its files tell without being read whole."""
+    """Checks the files of a model that will be held in memory, without reading them whole."""
     if onnx := resolved.recipe.model.onnx:
         findings.attempt(("model",), partial(external_data, onnx))
         return
@@ -91,7 +90,7 @@ def _files(resolved: ResolvedRecipe, findings: Findings) -> None:
 
 
 def _checkpoint(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findings: Findings) -> Task | None:
-    """Of a model that stays on disk: its layers by its configuration, and what the task needs of it."""
+    """Checks a model that stays on disk: its layers, from its configuration, and the files that the task needs."""
     model = resolved.inputs.model
     folder = findings.attempt(("model",), partial(model.folder, weights=False))
     if folder is None:
@@ -109,15 +108,15 @@ def _checkpoint(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findi
 
 
 def _samples(resolved: ResolvedRecipe, kind: str, task: Task | None, findings: Findings) -> None:
-    """They are read once; whether they are enough is asked of a task that knows without the model's weights."""
+    """Reads the samples, once. A task that can tell without the model's weights checks whether they are enough."""
     samples = findings.attempt((kind,), partial(resolved.inputs.samples, kind))
     if samples is not None and task is not None and kind != "training":
         findings.attempt((kind,), partial(task.check_enough, kind, samples.inputs, resolved.recipe.calibration))
 
 
 def _needs(facts: checkpoint.CheckpointFacts, variants: int, findings: Findings) -> None:
-    """A plain estimate: the weights in 16 bit once to quantize, once for each engine that is compared; on disk every
-    variant in the workspace, and the store's copy of it."""
+    """A plain estimate. Memory: the 16-bit weights twice, for quantizing or for two engines that are compared, and some
+    headroom. Disk: the 16-bit weights once, and as much again for each variant with the store's copy of it."""
     memory = int(2 * facts.size_bytes + HEADROOM)
     disk = int(facts.size_bytes * (1 + variants))
     findings.notes.append(

@@ -1,4 +1,4 @@
-"""What a variant is made from, as a hash: two equal ones need one run."""
+"""A hash of what a variant is made from: two variants with the same hash need only one run."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from quantbento.core import registry, user_code
 from quantbento.core.machine import package_versions
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant
 
-FINGERPRINT = "fingerprint"  # the manifest's key that tells what a stored model was made from
+FINGERPRINT = "fingerprint"  # the manifest's key for what a stored model was made from
 
 
 def distributions(resolved: ResolvedRecipe, variant: ResolvedVariant) -> list[str]:
-    """Packages whose versions decide what is made, as the parts that take part in it declare them."""
+    """Packages whose versions decide the result, as declared by the model, task, quantizer and runtime."""
     parts = (resolved.inputs.model, resolved.task, variant.quantizer, variant.runtime)
     return sorted({name for part in parts for name in part.distributions})
 
 
 def fingerprint(resolved: ResolvedRecipe, variant: ResolvedVariant, identities: dict[str, Any]) -> str:
-    """Of a variant.
+    """The fingerprint of a variant.
 
     Args:
-        identities: of the recipe's parts, as `RecipeInputs.identity` gives them. Samples that the quantizer does not
+        identities: identities of the recipe's parts, from `RecipeInputs.identity`. Samples that the quantizer does not
             use are left out.
 
     Raises:
-        QuantbentoError: a function that the options name is not there.
+        QuantbentoError: a function that the options name does not exist.
     """
     recipe, spec = resolved.recipe, variant.spec
     unused = {kind for kind in ("calibration", "training") if variant.quantizer.data != kind}

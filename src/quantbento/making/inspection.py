@@ -1,4 +1,4 @@
-"""What can be wrong with a recipe's names, options, metrics, samples and packages, one thing after the other."""
+"""Checks of a recipe's names, options, metrics, samples and packages, one method per check."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from quantbento.tasks.base import Task
 
 
 def variants_of(data: Mapping[str, Any]) -> list[tuple[Loc, Mapping[str, Any]]]:
-    """Those that are mappings, with their places."""
+    """The variants that are mappings, with their places in the recipe."""
     variants = data.get("variants")
     listed = variants if isinstance(variants, list) else []
     return [(("variants", i), variant) for i, variant in enumerate(listed) if isinstance(variant, dict)]
 
 
 class Inspection:
-    """Collects what is wrong. Each method looks at one thing, in data of any shape, and gives what it found there."""
+    """Collects what is wrong. Each method checks one thing, in data of any shape, and returns what it found there."""
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
@@ -43,7 +43,7 @@ class Inspection:
             return None
 
     def options(self, options: type[BaseModel], given: Any, where: Loc) -> Any:
-        """The options without those that are wrong; None where they do not go together."""
+        """The options without the wrong ones; None if the others do not go together."""
         given = given if isinstance(given, dict) else {}
         try:
             return options.model_validate(given)
@@ -85,7 +85,7 @@ class Inspection:
             self.say((*where, "name"), f"{stored!r} is longer than the model store's {TAG_LENGTH} characters")
 
     def quantizer(self, variant: Mapping[str, Any], where: Loc) -> Any:
-        """Its class, also where packages of it are missing."""
+        """The quantizer's class, even if packages it needs are missing."""
         quantizer = self.named("quantizer", variant.get("quantizer"), (*where, "quantizer"))
         if quantizer is not None and (missing := machine.missing_packages(quantizer.modules)):
             what = f"{variant['quantizer']} needs {', '.join(missing)}"
@@ -95,7 +95,7 @@ class Inspection:
         return quantizer
 
     def runtime(self, quantizer: Any, task: type[Task], variant: Mapping[str, Any], where: Loc) -> Any:
-        """The class of the runtime that will serve it, also where packages of it are missing."""
+        """The class of the runtime that will serve it, even if packages it needs are missing."""
         where = (*where, "quantizer")
         try:
             runtime = registry.runtime_of(quantizer, task)
@@ -131,14 +131,14 @@ class Inspection:
             self.say(where, f"{quantizer.name!r} {verb} on data: add `{quantizer.data}:`")
 
     def samples(self, quantizers: list[Any], data: Mapping[str, Any]) -> None:
-        """Samples that nothing would look at."""
+        """Reports samples that no quantizer uses."""
         for kind in ("calibration", "training"):
             if data.get(kind) and quantizers and not any(quantizer.data == kind for quantizer in quantizers):
                 names = ", ".join(dict.fromkeys(quantizer.name for quantizer in quantizers))
                 self.say((kind,), f"no quantizer of this recipe ({names}) needs {kind} samples; leave it out")
 
     def engine(self, options: Any, runtimes: Iterable[type[Runtime]]) -> None:
-        """Settings of an engine go to the runtimes that have some."""
+        """Checks engine settings against every runtime that has settings."""
         if not (given := getattr(options, "engine", None)):
             return
         with_settings = [runtime for runtime in runtimes if runtime.Settings is not None]

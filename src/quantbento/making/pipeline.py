@@ -1,12 +1,12 @@
-"""The road from a recipe to stored variants:
+"""The way from a recipe to stored variants:
 
-1. plan: every name resolved, what is wrong or missing, what is stored already
+1. plan: resolve every name, find what is wrong or missing, and what is already stored
 2. load the source model, its task and the samples
 3. write, reload and measure full precision
-4. for each variant: quantize, reload from disk in its serving runtime, evaluate, measure, hold against its gates,
-   and store it if it passed
+4. for each variant: quantize, reload from disk in its serving runtime, evaluate, measure, check its gates, and store
+   it if it passed
 
-Each variant is stored as soon as it has passed, so that a run that is interrupted loses one variant at most.
+Each variant is stored as soon as it has passed, so an interrupted run loses one variant at most.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from quantbento.core import machine, user_code
 from quantbento.core.errors import StoreError
 from quantbento.core.progress import Progress, Silent
 from quantbento.inputs.job import Job
-from quantbento.inputs.samples import SampleSet
 from quantbento.judging.references import References, prepare
 from quantbento.judging.rows import ReferenceRow, Report, VariantRow, make_output_folder
 from quantbento.making import plan
@@ -28,9 +27,10 @@ from quantbento.making.fingerprint import distributions
 from quantbento.making.resolve import ResolvedRecipe
 from quantbento.making.variant import Maker
 from quantbento.recipe import Recipe
+from quantbento.tasks.source import SampleSet
 
-SHAPES = 4  # samples that tell a task the shapes of a model's inputs
-ALWAYS = ("quantbento", "bentoml", "numpy")  # packages whose versions every report tells
+SHAPES = 4  # samples from which a task learns the shapes of a model's inputs
+ALWAYS = ("quantbento", "bentoml", "numpy")  # packages whose versions every report lists
 
 
 def save(
@@ -46,9 +46,9 @@ def save(
 
     Args:
         recipe: a YAML file, a mapping of the same shape, or a `Recipe`.
-        variants: names of those to make; all by default.
-        output: where `<recipe>/report.json` is written.
-        force: make also what is stored already.
+        variants: names of the variants to make; all by default.
+        output: the folder in which `<recipe>/report.json` is written.
+        force: make variants again that are already stored.
         keep_failed: store variants that failed a gate, labelled `passed: false`.
 
     Returns:
@@ -79,7 +79,7 @@ def save(
 def _make_all(
     planned: plan.Plan, report: Report, workspace: Path, output: Path, keep_failed: bool, progress: Progress
 ) -> None:
-    """The variants that are not stored yet; the report is written after each."""
+    """Makes the variants that are not stored yet. The report is written after each."""
     recipe, threads = planned.recipe, planned.recipe.benchmark.threads or machine.default_threads()
     with progress.stage("load model and samples"):
         job, samples = load(planned.resolved, workspace, progress)
@@ -99,7 +99,7 @@ def _make_all(
 
 
 def load(resolved: ResolvedRecipe, workspace: Path, progress: Progress) -> tuple[Job, SampleSet]:
-    """What quantizers work from, and apart from it the samples that variants are judged on.
+    """What quantizers work from, and, separate from it, the samples that variants are judged on.
 
     Raises:
         QuantbentoError: the model or the samples cannot be used.
@@ -125,13 +125,13 @@ def load(resolved: ResolvedRecipe, workspace: Path, progress: Progress) -> tuple
 
 
 def _distributions(planned: plan.Plan, references: References) -> list[str]:
-    """Packages whose versions the report tells: of all that took part."""
+    """Packages whose versions the report lists: those of everything that took part."""
     names = {name for variant in planned.resolved.variants for name in distributions(planned.resolved, variant)}
     return [*ALWAYS, *sorted(names.union(*(type(r.loaded.runtime).distributions for r in references.all)))]
 
 
 def _reuse(report: Report, model: store.StoredModel) -> None:
-    """A stored variant's row, and the full-precision rows it was measured with."""
+    """Adds a stored variant's row to the report, with the full-precision rows it was measured with."""
     kept = model.manifest
     try:
         report.variants.append(VariantRow(**{**kept["variant"], "tag": model.tag, "reused": True}))

@@ -1,4 +1,4 @@
-"""What a run will do, decided before anything heavy is loaded: what is missing, and what is stored already."""
+"""What a run will do, decided before anything heavy is loaded: what is missing, and what is already stored."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ PARTS = ("model", *SAMPLES, "custom_objects")
 
 @dataclass(frozen=True)
 class Plan:
-    """
+    """What a run will do.
+
     Attributes:
-        resolved: the recipe, cut to the variants that are wanted.
-        source: what tells the model from any other, for the manifest.
+        resolved: the recipe, with only the variants that are wanted.
+        source: the model's identity, for the manifest.
         fingerprints: by variant.
-        reusable: stored models, by variant, that need not be made anew.
+        reusable: by variant, stored models that need not be made again.
         notes: for people to read.
     """
 
@@ -75,11 +76,11 @@ def make(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None, f
 
 
 def check(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None) -> tuple[ResolvedRecipe, list[str]]:
-    """As `make`, but nothing is fetched, called or hashed: the resolved recipe, and what there is to say of it, with
-    all that was not checked for that reason.
+    """Like `make`, but nothing is fetched, called or hashed. Returns the resolved recipe and notes on it, which list
+    what was not checked for that reason.
 
     Raises:
-        RecipeError: everything that is wrong as far as can be told.
+        RecipeError: everything that is found to be wrong in this way.
     """
     read, resolved, problems = _resolved(recipe, only)
     findings = checks.check(resolved, resolved.variants, call=False)
@@ -91,8 +92,8 @@ def check(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None) 
 def _resolved(
     recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None
 ) -> tuple[ReadRecipe, ResolvedRecipe, list[Problem]]:
-    """The recipe, cut to the variants wanted, with the problems found so far: as long as its shape is right, others
-    are looked for too, so that one run lists everything."""
+    """The recipe with only the wanted variants, and the problems found so far. If its shape is right, the caller looks
+    for more problems, so that one run lists everything."""
     read = read_recipe(recipe)
     resolved, problems = resolve(read)
     if resolved is None:
@@ -103,7 +104,7 @@ def _resolved(
 
 
 def _chosen(resolved: ResolvedRecipe, only: list[str] | None) -> ResolvedRecipe:
-    """With the named variants alone."""
+    """The recipe with only the named variants."""
     recipe = resolved.recipe
     names = [v.name for v in recipe.variants]
     if unknown := [n for n in only or () if n not in names]:
@@ -119,7 +120,7 @@ def _chosen(resolved: ResolvedRecipe, only: list[str] | None) -> ResolvedRecipe:
 
 
 def _reusable(resolved: ResolvedRecipe, fingerprints: dict[str, str]) -> dict[str, store.StoredModel]:
-    """Stored variants made from the very same things that passed their gates and are still whole."""
+    """Stored variants with the same fingerprint that passed their gates and are not damaged."""
     found = {}
     for variant in resolved.variants:
         for model in store.models(resolved.recipe.model_name(variant.spec)):
@@ -130,5 +131,5 @@ def _reusable(resolved: ResolvedRecipe, fingerprints: dict[str, str]) -> dict[st
                     found[variant.name] = model
                     break
             except StoreError:
-                continue  # damaged: make it anew
+                continue  # damaged: make it again
     return found

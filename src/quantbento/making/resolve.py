@@ -1,7 +1,7 @@
-"""Every name of a recipe, resolved once. Nothing after this looks one up again.
+"""Resolves every name of a recipe, once. Nothing after this looks a name up again.
 
-What is wrong with names, options, metrics and packages is found here, in one pass over what was given: a recipe whose
-shape is wrong in one place is still looked at in all others.
+What is wrong with names, options, metrics and packages is found here, in one pass over the data as given: a recipe
+whose shape is wrong in one place is still checked in all others.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from quantbento.tasks.base import Task
 
 @dataclass(frozen=True)
 class ResolvedVariant:
-    """A variant with everything its names stand for.
+    """A variant with everything its names mean.
 
     Attributes:
         spec: what the recipe says.
-        place: where it stands there.
-        options: checked. Of a recipe with problems, those that are right.
-        gates: the recipe's and its own.
+        place: where the variant is in the recipe.
+        options: the checked options; in a recipe with problems, only those that are right.
+        gates: the recipe's gates merged with its own.
     """
 
     spec: Variant
@@ -49,7 +49,7 @@ class ResolvedVariant:
 
 @dataclass(frozen=True)
 class ResolvedRecipe:
-    """A recipe with everything its names stand for. `options` are the task's."""
+    """A recipe with everything its names mean. `options` are the task's."""
 
     recipe: Recipe
     task: type[Task]
@@ -59,15 +59,15 @@ class ResolvedRecipe:
 
     @property
     def engine(self) -> dict[str, Any]:
-        """Settings of the runtime's engine."""
+        """The settings for the runtime's engine."""
         return getattr(self.options, "engine", {})
 
 
 def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
-    """What the names of a recipe stand for, and all that is wrong with them.
+    """What the names of a recipe mean, and everything that is wrong with them.
 
-    There is no resolved recipe where its shape or its task is wrong. One that has other problems lacks the variants
-    that could not be resolved; it is good for finding more problems.
+    The resolved recipe is None if its shape or its task is wrong. With other problems, it lacks the variants that
+    could not be resolved, and is only used to find more problems.
     """
     problems = list(read.problems)
     data, found = read.data, Inspection(problems)

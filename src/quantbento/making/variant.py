@@ -11,7 +11,6 @@ from typing import Any
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
-from quantbento.inputs.samples import SampleSet
 from quantbento.judging import benchmark
 from quantbento.judging.evaluate import evaluate, recovery
 from quantbento.judging.gates import judge
@@ -21,8 +20,9 @@ from quantbento.making.fingerprint import FINGERPRINT
 from quantbento.making.plan import Plan
 from quantbento.making.resolve import ResolvedVariant
 from quantbento.runtimes import artifact
+from quantbento.tasks.source import SampleSet
 
-# What a manifest's recipe leaves out: what the manifest tells otherwise, and where files lie on this machine.
+# What a manifest's recipe leaves out: what the manifest says elsewhere, and the paths of files on this machine.
 ELSEWHERE: dict[str, Any] = {
     "model": True,
     "evaluation": True,
@@ -34,13 +34,13 @@ ELSEWHERE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Maker:
-    """What all variants of a run have in common.
+    """What all variants of a run share.
 
     Attributes:
-        samples: that variants are judged on; quantizers get `job`, which does not have them.
-        report: of the run, for the environment.
+        samples: what variants are judged on; quantizers get `job`, which does not hold them.
+        report: the run's report, for its environment.
         threads: CPU threads of a loaded model.
-        keep_failed: store also what failed a gate.
+        keep_failed: also store variants that failed a gate.
     """
 
     plan: Plan
@@ -52,7 +52,7 @@ class Maker:
     keep_failed: bool
 
     def make(self, variant: ResolvedVariant) -> VariantRow:
-        """Its row; `error` says why it could not be made, where it could not."""
+        """The variant's row; its `error` says why it could not be made, if it could not."""
         spec = variant.spec
         row = VariantRow(spec.name, variant.quantizer.name, variant.scheme, spec.options, variant.runtime.name)
         folder = self.job.workspace / "variants" / spec.name

@@ -1,1 +1,1 @@
-"""How a model is quantized: a file a method."""
+"""How a model is quantized: one file per method."""

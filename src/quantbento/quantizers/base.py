@@ -14,14 +14,14 @@ from pydantic import BaseModel, ConfigDict
 from quantbento.core.errors import QuantbentoError, did_you_mean
 from quantbento.inputs.checkpoint import CheckpointFacts
 from quantbento.inputs.job import Job
-from quantbento.runtimes.base import SourceKind
+from quantbento.tasks.source import SourceKind
 
 Data = Literal["calibration", "training"]
 
 
 class QuantizerOptions(BaseModel):
-    """A quantizer without options of its own. A field of the type `quantbento.core.user_code.UserCode` names a function
-    of the user's, whose source becomes part of the fingerprint."""
+    """A quantizer without options of its own. A field of the type `quantbento.core.user_code.UserCode` names one of the
+    user's functions, and its source becomes part of the fingerprint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,10 +32,10 @@ class Quantized:
 
     Attributes:
         runtime_config: what the runtime needs to load it, as JSON.
-        counts: of quantized layers or nodes, by kind.
-        quantized_parameters, parameters: those now in few bits, and all of the model's.
-        left_out: layers that were chosen and stayed in full precision.
-        weight_ratio: what the quantized ones take with their scales over what they took in the source.
+        counts: quantized layers or nodes, by kind.
+        quantized_parameters, parameters: how many are in few bits now, and how many the model has.
+        left_out: layers that were chosen but stayed in full precision.
+        weight_ratio: bytes of the quantized weights with their scales / bytes of the same weights in the source.
     """
 
     runtime_config: dict[str, Any]
@@ -52,15 +52,16 @@ class Quantizer(ABC):
     Attributes:
         name: what recipes, manifests and reports call it.
         scheme: what it makes, as compressed-tensors names its schemes.
-        runtimes: that can serve what it writes, the preferred first; the first that has the task's contract does.
+        runtimes: runtimes that can serve what it writes, the preferred one first. The first that has the task's
+            contract is used.
         starts_from: kinds of full-precision models it takes.
         data: what it needs besides the model: nothing, calibration samples, or training samples. It never gets the
             samples that its result is judged on.
-        modules: what it imports, as imported; looked for before any work.
+        modules: the import names it needs, checked before any work starts.
         distributions: packages whose versions decide what it makes; part of the variant's fingerprint.
-        extra: of this project, that installs them; None where another package brings the quantizer.
-        devices: it can work on, as PyTorch calls them.
-        Options: what a variant's `options` may say, strict, each with a default.
+        extra: this project's extra that installs them; None where another package brings the quantizer.
+        devices: devices it can work on, as PyTorch calls them.
+        Options: the schema of a variant's `options`; unknown keys are refused, and every option has a default.
     """
 
     declares: ClassVar[tuple[str, ...]] = ("name", "scheme", "runtimes", "starts_from", "modules", "distributions")
@@ -81,12 +82,12 @@ class Quantizer(ABC):
         return self.scheme
 
     def preflight(self, model: CheckpointFacts, options: Any) -> list[str]:
-        """What keeps a checkpoint from being quantized or served, known before its weights are read."""
+        """Reasons why a checkpoint cannot be quantized or served, found before its weights are read."""
         return []
 
     @abstractmethod
     def quantize(self, job: Job, options: Any, folder: Path) -> Quantized:
-        """Writes the quantized model into `folder`; the source stays as it was.
+        """Writes the quantized model into `folder`. The source is not changed.
 
         Raises:
             QuantbentoError: nothing was quantized, or the model does not allow it.
@@ -97,7 +98,7 @@ def select(names: Iterable[str], include: Sequence[str], exclude: Sequence[str],
     """The names that match a pattern of `include` and none of `exclude` (fnmatch, case sensitive).
 
     Raises:
-        QuantbentoError: a pattern matches nothing at all; it would be ignored without a word.
+        QuantbentoError: a pattern matches nothing; otherwise it would be ignored silently.
     """
     names = list(names)
     for pattern in [*include, *exclude]:

@@ -1,4 +1,4 @@
-"""A YAML file that remembers where each value stands, so that an error can name its line."""
+"""A YAML file that remembers the line of each value, so that an error can name it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Loc = tuple[str | int, ...]
 
 
 class Problem(NamedTuple):
-    """What is wrong, and where: the keys and indices that lead to the value. `label` is what a message calls the place,
-    where that is not the keys themselves."""
+    """What is wrong, and where: `loc` holds the keys and indices that lead to the value. `label`, where given, is what
+    the message calls that place instead."""
 
     loc: Loc
     message: str
@@ -26,7 +26,7 @@ class Problem(NamedTuple):
 
 
 class Document:
-    """The data of a YAML mapping with the place of every value. `folder` is what relative paths start at."""
+    """The data of a YAML mapping with the place of every value. Relative paths start at `folder`."""
 
     def __init__(self, data: dict[str, Any], name: str, folder: Path, root: yaml.Node | None = None) -> None:
         self.data, self.name, self.folder, self._root = data, name, folder, root
@@ -36,7 +36,7 @@ class Document:
         """Reads a file, or takes a mapping as it is.
 
         Raises:
-            RecipeError: the file is missing, is not YAML, or is no mapping.
+            RecipeError: the file is missing, is not YAML, or is not a mapping.
         """
         if isinstance(source, dict):
             return cls(source, "the recipe", Path.cwd())
@@ -60,21 +60,21 @@ class Document:
         return cls(data, str(source), path.resolve().parent, root)
 
     def lines(self, problems: Sequence[Problem]) -> list[str]:
-        """Problems as text, in the order of the file: `line 7: variants[0].quantizer: ...`. Repeated keys,
-        which the data does not show any more, are among them."""
+        """Problems as text, in the order of the file: `line 7: variants[0].quantizer: ...`. Repeated keys are
+        included, although the parsed data no longer shows them."""
         located = [(self._line(p.loc), dotted(p.loc) if p.label is None else p.label, p.message) for p in problems]
         located += [(line, "", f"the key {key!r} is there twice") for key, line in _twice(self._root)]
         located.sort(key=lambda p: p[0] or 0)
         return [": ".join(filter(None, (f"line {line}" if line else "", where, text))) for line, where, text in located]
 
     def _line(self, loc: Loc) -> int | None:
-        """The line of a value; of the nearest place around it for one that is missing."""
+        """The line of a value, or of the nearest place around it if the value is missing."""
         node, line = self._root, 1
         if node is None:
             return None
         for part in loc:
             if isinstance(node, yaml.MappingNode):
-                for key, value in reversed(node.value):  # of a key that is there twice, YAML keeps the last
+                for key, value in reversed(node.value):  # YAML keeps the last of a repeated key
                     if key.value == str(part):
                         node, line = value, key.start_mark.line + 1
                         break
@@ -136,7 +136,7 @@ def _plain(annotation: Any) -> Any:
 
 
 def _twice(node: yaml.Node | None) -> list[tuple[str, int]]:
-    """Keys that a mapping holds twice, of which YAML would silently keep the last."""
+    """Keys that a mapping holds twice. YAML would silently keep the last."""
     found: list[tuple[str, int]] = []
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()

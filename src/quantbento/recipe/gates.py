@@ -1,4 +1,4 @@
-"""What a variant must keep, and what became of it."""
+"""What a variant must keep, and whether it did."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Gates(Strict):
 
 @dataclass(frozen=True)
 class GateResult:
-    """One gate's outcome, as report.json and manifest.json hold it. `value` is what `limit` is held against; None where
-    the metric could not be measured, which fails."""
+    """One gate's outcome, as report.json and manifest.json hold it. `value` is compared with `limit`; it is None where
+    the metric could not be measured, and the gate then fails."""
 
     metric: str
     rule: str

@@ -54,9 +54,9 @@ class ModelSpec(Strict):
 
 
 class Samples(Strict):
-    """Data to judge variants on; exactly one of path, dataset and factory."""
+    """Samples for one purpose, from exactly one of path, dataset and factory."""
 
-    path: ExistingFile | None = Field(None, description=".txt (a text a line), .jsonl, .csv or .npz")
+    path: ExistingFile | None = Field(None, description=".txt (one text per line), .jsonl, .csv or .npz")
     dataset: str | None = Field(None, description="a name for datasets.load_dataset")
     factory: UserCode | None = Field(None, description="a Python function: inputs, or (inputs, labels)")
     config: str | None = Field(None, description="of the dataset")
@@ -74,7 +74,8 @@ class Samples(Strict):
 
 
 class Calibration(Samples):
-    """Texts that quantizers calibrate on: one after the other, cut into sequences of equal length."""
+    """Samples that quantizers calibrate on. For text-generation, the texts are joined and cut into sequences of equal
+    length."""
 
-    sequences: int = Field(128, gt=0, description="how many; fewer than that is an error")
-    sequence_length: int = Field(512, gt=1, description="tokens of each")
+    sequences: int = Field(128, gt=0, description="how many sequences; fewer than that is an error")
+    sequence_length: int = Field(512, gt=1, description="tokens in each sequence")

@@ -1,4 +1,4 @@
-"""A recipe out of a YAML file or a mapping, with every problem of its shape."""
+"""Reads a recipe from a YAML file or a mapping, with every problem of its shape."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ReadRecipe:
 
     Attributes:
         recipe: None where its shape is wrong.
-        data: as it was given, to look for further problems in, whatever the shape.
-        problems: of its shape.
+        data: as it was given, so that other problems can be found even where the shape is wrong.
+        problems: what is wrong with its shape.
     """
 
     recipe: Recipe | None
@@ -29,7 +29,7 @@ class ReadRecipe:
     problems: list[Problem] = field(default_factory=list)
 
     def error(self, problems: list[Problem]) -> RecipeError:
-        """One error of all problems, each with its line."""
+        """One error that lists all problems, each with its line."""
         return RecipeError(list(dict.fromkeys(self.document.lines(problems))), self.document.name)
 
 

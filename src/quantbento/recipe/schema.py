@@ -1,4 +1,4 @@
-"""The shape of a recipe. Whether its names are known, its options right and its files whole is for the plan to say."""
+"""The shape of a recipe. The plan checks whether its names are known, its options right and its files complete."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Name = Annotated[str, Field(pattern=TAG_PATTERN, max_length=TAG_LENGTH)]
 class Benchmark(Strict):
     """How speed is measured; see `quantbento.judging.benchmark`."""
 
-    items: int = Field(64, gt=0, description="inputs a timed call")
+    items: int = Field(64, gt=0, description="inputs per timed call")
     rounds: int = Field(15, ge=3, description="paired rounds")
-    max_seconds: float = Field(60.0, gt=0, description="no further round after that, once there are five")
+    max_seconds: float = Field(60.0, gt=0, description="no new round after this time, once five are done")
     latency_calls: int = Field(100, ge=10, description="timed calls with a single input")
     threads: int | None = Field(None, gt=0, description="CPU threads; all cores when left out")
-    memory: bool = Field(True, description="measure peak memory, in a process of its own for each contender")
+    memory: bool = Field(True, description="measure peak memory, in a separate process for each model")
     paired: bool = Field(True, description="false: one model in memory at a time, where two do not fit")
 
 

@@ -1,4 +1,4 @@
-"""The base of everything a recipe holds: unknown keys are refused, nothing changes afterwards."""
+"""The base of everything a recipe holds: unknown keys are refused, and values never change."""
 
 from pydantic import BaseModel, ConfigDict
 

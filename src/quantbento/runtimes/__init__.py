@@ -1,1 +1,1 @@
-"""One file an engine: it loads an artifact folder and runs batches. Knows nothing of BentoML or recipes."""
+"""One file per engine: it loads an artifact folder and runs batches. Knows nothing about BentoML or recipes."""

@@ -3,7 +3,7 @@
     artifact.json        {schema_version, task, task_config, runtime, runtime_config}
     model.onnx | .pkl    written by the quantizer
     tokenizer.json ...   written by the task
-    objects.pkl          Python objects of the user's, where there are any
+    objects.pkl          the user's Python objects, where there are any
 
 Loading unpickles: only load a folder you made, or one the store has verified.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from quantbento.tasks.base import Task
 
 DESCRIPTION = "artifact.json"
-CUSTOM_OBJECTS = "objects.pkl"  # not BentoML's custom_objects.pkl, which it would unpickle and write anew
+CUSTOM_OBJECTS = "objects.pkl"  # not BentoML's custom_objects.pkl, which it would unpickle and rewrite
 SCHEMA_VERSION = 1
 
 
@@ -42,11 +42,11 @@ def write(
     """Completes a folder that the model was written to.
 
     Args:
-        folder: of the artifact.
+        folder: the artifact folder.
         task, runtime: what the model is for, and what runs it.
         runtime_config: what the runtime needs to load it, as JSON.
-        custom_objects: Python objects that travel with the model, by name.
-        engine: the recipe's settings of the engine, for a runtime that has `Settings`.
+        custom_objects: Python objects that are stored with the model, by name.
+        engine: the recipe's engine settings, for a runtime that has `Settings`.
     """
     if runtime.Settings is not None:
         settings = runtime.Settings.model_validate(engine or {})
@@ -71,13 +71,13 @@ def describe(folder: Path) -> dict[str, Any]:
 
 
 def load_task(folder: Path) -> Any:
-    """The task alone: what the model takes and gives, without its weights."""
+    """The task alone: what the model takes and returns, without its weights."""
     description = describe(folder)
     return registry.task(description["task"]).load(folder, description["task_config"])
 
 
 def load(folder: Path, threads: int | None = None) -> LoadedModel:
-    """What is in a folder, ready to be called, on `threads` CPU cores (all by default).
+    """The model in an artifact folder, ready to be called, on `threads` CPU cores (all by default).
 
     Raises:
         QuantbentoError: a package that the runtime needs is missing.
@@ -108,5 +108,5 @@ def installs(declared: Any, missing: str) -> str:
 
 
 def size_bytes(folder: Path) -> int:
-    """Bytes on disk of everything that is stored."""
+    """Bytes on disk of all files in a folder."""
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())

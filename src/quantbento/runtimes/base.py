@@ -1,23 +1,30 @@
 """The contracts of a runtime.
 
-A runtime's contract says what its loaded models can be asked: `arrays`, arrays in and arrays out, or `tokens`, scores
-and continuations of token ids. A task names the contract its models need, never a runtime.
+A runtime's contract says what its loaded models can do. `arrays`: arrays in, arrays out. `tokens`: score and continue
+token ids. A task names the contract its models need, never a runtime.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from pydantic import BaseModel
 
-if TYPE_CHECKING:
-    from quantbento.inputs.job import Job
+from quantbento.tasks.base import Contract
+from quantbento.tasks.source import SourceKind, SourceModel
 
-Contract = Literal["arrays", "tokens"]
-SourceKind = Literal["module", "onnx", "checkpoint"]
+
+class ReferenceJob(Protocol):
+    """What `Runtime.write_reference` reads. `quantbento.inputs.job.Job` is one."""
+
+    source: SourceModel
+    task: Any
+
+    def onnx(self) -> Path:
+        """The model as an ONNX file."""
 
 
 class Runtime(ABC):
@@ -27,17 +34,17 @@ class Runtime(ABC):
 
     Attributes:
         name: what the registry, manifests and reports call it.
-        contract: what its loaded models can be asked.
-        modules: what it imports, as imported; looked for before any work.
-        distributions: packages whose versions decide how it computes, of which alternatives may be missing. They are
-            part of a variant's fingerprint and of the report's environment.
-        extra: of this project, that installs them; None where another package brings the runtime.
-        devices: it can run on, as PyTorch calls them.
+        contract: what its loaded models can do.
+        modules: the import names it needs, checked before any work starts.
+        distributions: packages whose versions decide how it computes; alternatives that are not installed are left
+            out. They are part of a variant's fingerprint and of the report's environment.
+        extra: this project's extra that installs them; None where another package brings the runtime.
+        devices: devices it can run on, as PyTorch calls them.
         runs: kinds of full-precision models that it runs as they are; the first runtime that does so for a model
             gives its baseline.
-        reference_dtypes: in which full precision is written for it, beside the model's own.
-        start_seconds: a container with it may take to become ready.
-        Settings: what `task_options.engine` may say to it; None where it has no settings.
+        reference_dtypes: dtypes besides the model's own in which full precision is written for it.
+        start_seconds: seconds a container with it may take to become ready.
+        Settings: the schema of `task_options.engine`; None where it has no settings.
     """
 
     declares: ClassVar[tuple[str, ...]] = ("name", "contract", "modules", "distributions")
@@ -59,17 +66,17 @@ class Runtime(ABC):
         """The model in an artifact folder, ready to run on `threads` CPU cores."""
 
     @classmethod
-    def write_reference(cls, job: Job, folder: Path, dtype: str) -> dict[str, Any] | None:
-        """Writes the full-precision model for this runtime, and gives its `config`. None where full precision does
-        not exist in it; the report then says so.
+    def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:
+        """Writes the full-precision model for this runtime, and returns its `config`. None where this runtime has no
+        full precision; the report then says so.
 
         Args:
-            job: with the source model; nothing of it is changed.
-            folder: of the artifact, empty.
+            job: holds the source model, which is not changed.
+            folder: the artifact folder, empty.
             dtype: "float32", "bfloat16" or "float16": the source's own, or one of `reference_dtypes`.
 
         Raises:
-            QuantbentoError: it exists, but not for this model.
+            QuantbentoError: this runtime has full precision, but not for this model.
         """
         return None
 
@@ -77,13 +84,13 @@ class Runtime(ABC):
         """Peak resident memory of the engine's own process; None where it shares this one."""
         return None
 
-    def close(self) -> None:  # noqa: B027 - most have nothing to end
+    def close(self) -> None:  # noqa: B027 - most have nothing to close
         """Frees the model, and ends its process if it has one; may be called again."""
 
 
 class ArrayRuntime(Runtime):
-    """Takes and gives arrays. `concurrent` says that several chunks may run at once, each on one thread: `run` is
-    then called from several threads, and a chunk is not spread over cores."""
+    """Takes and returns arrays. With `concurrent`, several chunks may run at once, each on one thread: `run` is then
+    called from several threads, and a chunk is not spread over cores."""
 
     contract = "arrays"
     concurrent: bool = False

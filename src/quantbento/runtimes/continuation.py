@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from quantbento.runtimes.language_model import Generated, Sampling
 
-CONTEXT = 5  # tokens of a prompt; some tokenizers write a space before a word only where something precedes it
+CONTEXT = 5  # last tokens of the prompt; some tokenizers write a space before a word only after another token
 
 
 class Continuation:
-    """Takes tokens until `finish_reason` is set: by a token of `ends`, by a stop string, or by their number."""
+    """Takes tokens until `finish_reason` is set: by a token in `ends`, by a stop string, or by `max_tokens`."""
 
     def __init__(self, tokenizer: Any, prompt: Sequence[int], sampling: Sampling, ends: Collection[int]) -> None:
         self._text_of = _IncrementalText(tokenizer, prompt)
@@ -51,8 +51,8 @@ class Continuation:
 
 
 class _IncrementalText:
-    """Text of tokens one at a time. A character spread over tokens is held back until it is whole: one that never
-    is, is left out, as vLLM does."""
+    """The text of tokens that come one at a time. A character spread over several tokens is held back until it is
+    complete. One that is never completed is left out, as vLLM does."""
 
     def __init__(self, tokenizer: Any, prompt: Sequence[int]) -> None:
         self._tokenizer = tokenizer

@@ -1,4 +1,4 @@
-"""What happens at each step of Transformers' generation: a token is chosen for each row, and handed to it."""
+"""What happens at each step of Transformers' generation: each row gets a token, chosen for it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from quantbento.runtimes.language_model import Sampling
 
 
 class NewTokens(StoppingCriteria):
-    """Hands each row its new token, and says which rows are done. Transformers goes on with all rows until the last
-    is; what it makes of the others meanwhile is not looked at."""
+    """Hands each row its new token, and says which rows are done. Transformers goes on with all rows until the last one
+    is done; the further tokens of finished rows are ignored."""
 
     def __init__(self, rows: list[Continuation], tell: Callable[[str], None] = lambda piece: None) -> None:
         self._rows, self._tell = rows, tell
@@ -28,8 +28,8 @@ class NewTokens(StoppingCriteria):
 
 
 class Choice(LogitsProcessor):
-    """Draws the next token of each row and makes the others impossible. Each row has random numbers of its own: its
-    text does not depend on its company, and the process's random state stays as it was."""
+    """Draws the next token of each row and makes all others impossible. Each row has its own random generator, so its
+    text does not depend on the other rows, and the process's random state stays as it was."""
 
     def __init__(self, sampling: Sampling, rows: int, device: torch.device) -> None:
         self._sampling = sampling
@@ -44,7 +44,7 @@ class Choice(LogitsProcessor):
         refuse_nan(scores)
         if self._sampling.temperature == 0:
             return scores
-        highest = scores.max(-1, keepdim=True).values  # taken off, so that a tiny temperature does not overflow
+        highest = scores.max(-1, keepdim=True).values  # subtracted, so that a tiny temperature does not overflow
         probabilities = ((scores - highest) / self._sampling.temperature).softmax(-1)
         probabilities, order = probabilities.sort(descending=True)
         if self._sampling.top_p < 1:

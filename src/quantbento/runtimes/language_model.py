@@ -1,6 +1,6 @@
 """The contract of a runtime for causal language models: it scores token sequences and continues prompts.
 
-Both take token ids, so that every runtime sees the same prompts, whatever its engine's own tokenizer would do.
+Both take token ids, so that every runtime sees the same prompts, whatever its engine's tokenizer would do.
 """
 
 from __future__ import annotations
@@ -9,21 +9,18 @@ from abc import abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from quantbento.core.files import link_checkpoint
-from quantbento.runtimes.base import Runtime
-
-if TYPE_CHECKING:
-    from quantbento.inputs.job import Job
+from quantbento.runtimes.base import ReferenceJob, Runtime
 
 
 @dataclass(frozen=True)
 class Sampling:
     """How a prompt is continued. `temperature` 0 is greedy. `stop` strings end the text and are not part of it.
-    `ignore_eos` goes on to `max_tokens` whatever the model says: for measuring speed."""
+    `ignore_eos` goes on to `max_tokens` even past an end token, for measuring speed."""
 
     max_tokens: int = 64
     temperature: float = 0.0
@@ -35,7 +32,8 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Generated:
-    """What followed a prompt: its text without special tokens, and its tokens (the one that ended it included)."""
+    """The continuation of a prompt: its text without special tokens, and its tokens, including the one that ended
+    it."""
 
     text: str
     token_ids: list[int]
@@ -49,8 +47,8 @@ class LanguageModel(Runtime):
     runs = ("checkpoint",)
 
     @classmethod
-    def write_reference(cls, job: Job, folder: Path, dtype: str) -> dict[str, Any] | None:
-        """The checkpoint as it is, its weights as links."""
+    def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:
+        """The checkpoint unchanged, its weights as links."""
         if job.source.folder is None or job.source.dtype != dtype:
             return None
         link_checkpoint(job.source.folder, folder)
@@ -59,7 +57,7 @@ class LanguageModel(Runtime):
     @property
     @abstractmethod
     def max_model_len(self) -> int | None:
-        """Tokens of a prompt and its continuation; None where the model has no limit."""
+        """The most tokens a prompt and its continuation may have together; None where the model has no limit."""
 
     @abstractmethod
     def score(self, windows: np.ndarray, top: int) -> dict[str, np.ndarray]:
@@ -67,21 +65,21 @@ class LanguageModel(Runtime):
 
         Args:
             windows: int64 token ids of shape (windows, tokens).
-            top: how many of the most probable tokens to tell at each position.
+            top: how many of the most probable tokens to return per position.
 
         Returns:
-            For the `tokens - 1` positions that have a next token: `token_logprobs` float32
-            (windows, tokens - 1), of the token that does follow; `top_ids` int32 and `top_logprobs` float32
+            For the `tokens - 1` positions that have a next token: `token_logprobs`, float32
+            (windows, tokens - 1), of the token that follows; `top_ids`, int32, and `top_logprobs`, float32, both
             (windows, tokens - 1, top), the most probable first.
         """
 
     @abstractmethod
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Generated]:
-        """A continuation of each prompt, in order; prompts run together."""
+        """One continuation per prompt, in order; prompts run together."""
 
     def stream(self, prompt: Sequence[int], sampling: Sampling) -> Generator[str, None, Generated]:
-        """What `generate` makes of one prompt, in pieces of text as they come; the generator's return value is the
-        whole. Closing it stops the model. A runtime whose engine tells no pieces gives the whole text as one.
+        """The continuation of one prompt, in pieces of text as they come. The generator's return value is the whole
+        continuation. Closing it stops the model. Here, for engines that cannot stream, the whole text is one piece.
 
         Raises:
             InvalidInput: a prompt the model cannot take.

@@ -38,10 +38,10 @@ class LoadedModel(Protocol):
         """What the metrics compare: arrays by output name, one row per input (or per window of text)."""
 
     def work(self, inputs: Sequence[Any]) -> int:
-        """Does what a speed measurement times. Gives how many units of the task's `throughput_unit` that made."""
+        """Does what a speed measurement times. Returns how much that was, in units of the task's throughput."""
 
     def sample(self, inputs: Sequence[Any]) -> dict[str, Any] | None:
-        """An answer that people would rather read than see as a metric; None where there is none."""
+        """An example answer for people to read beside the metrics; None where reading one tells nothing."""
 
     def close(self) -> None:
-        """Ends its threads or its engine. The model is of no use afterwards."""
+        """Ends its threads or its engine. The model cannot be used afterwards."""

@@ -1,8 +1,8 @@
 """ONNX Runtime on CPU.
 
-Many small chunks run faster one thread each than one after the other on all threads (787 against 622 short
-texts a second on two cores), so a task that runs in chunks gets a session of one thread that several callers
-share. A busy-waiting thread pool would take the cores from the web server, so it is told not to.
+Many small chunks run faster with one thread each than one after the other on all threads (787 against 622 short
+texts per second on two cores). So a task that runs in chunks gets a session with one thread, which several callers
+share. A busy-waiting thread pool would take the cores from the web server, so spinning is off.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from quantbento.core.errors import QuantbentoError, summary
-from quantbento.runtimes.base import ArrayRuntime
+from quantbento.runtimes.base import ArrayRuntime, ReferenceJob
 
 if TYPE_CHECKING:
     import onnxruntime as ort
-
-    from quantbento.inputs.job import Job
 
 MODEL = "model.onnx"
 
@@ -41,18 +39,18 @@ class OnnxRuntime(ArrayRuntime):
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1 if concurrent else threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors; shape warnings of a dynamic graph help nobody
+        options.log_severity_level = 3  # errors only; shape warnings about a dynamic graph help nobody
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = ort.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
         return cls(session, [o.name for o in session.get_outputs()], concurrent)
 
     @classmethod
-    def write_reference(cls, job: Job, folder: Path, dtype: str) -> dict[str, Any] | None:
+    def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:
         import onnx
 
         model = job.onnx()
         if external_data(model):
-            # The graph names the file beside it: under another name, it would not be found.
+            # The graph names the weights file beside it, so a copy under another name would not find it.
             onnx.save(onnx.load(model), folder / MODEL, save_as_external_data=True, location=f"{MODEL}.data")
         else:
             shutil.copyfile(model, folder / MODEL)
@@ -63,17 +61,17 @@ class OnnxRuntime(ArrayRuntime):
 
 
 def external_data(path: Path) -> list[Path]:
-    """Files beside an ONNX file that hold its weights, where it says they do.
+    """The files beside an ONNX file that hold its weights; empty where it holds them itself.
 
     Raises:
-        QuantbentoError: it is no ONNX file.
+        QuantbentoError: it is not an ONNX file.
     """
     import onnx
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
     try:
         tensors = onnx.load(path, load_external_data=False).graph.initializer
-    except Exception as error:  # protobuf's own, which share no base
+    except Exception as error:  # protobuf's errors share no base class
         raise QuantbentoError(f"{path} is not an ONNX file: {summary(error)}") from None
     names = {ExternalDataInfo(tensor).location for tensor in tensors if uses_external_data(tensor)}
     return sorted(path.parent / name for name in names)

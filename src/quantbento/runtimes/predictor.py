@@ -1,8 +1,8 @@
-"""A loaded model that takes and gives arrays: a callable from a list of inputs to a list of answers.
+"""A loaded model that takes and returns arrays: a callable from a list of inputs to a list of answers.
 
 The same object judges a variant and serves it. Inputs are sorted by length and run in small chunks, because a
-batch padded to its longest text is slower than no batch; where the runtime allows it, chunks run side by side,
-the longest first so that no thread is left with it at the end.
+batch padded to its longest text is slower than no batch. Where the runtime allows it, chunks run side by side,
+the longest first, so that no thread still works on a long one when the others are done.
 """
 
 from __future__ import annotations
@@ -71,13 +71,13 @@ class Predictor:
         return {name: np.concatenate([r[name] for r in results])[back] for name in results[0]}
 
     def work(self, inputs: Sequence[Any]) -> int:
-        """Answers the inputs, for measuring; gives how many things that made, here one per input."""
+        """Answers the inputs, for measuring speed. Returns the number of answers, one per input."""
         return len(self(inputs))
 
     def sample(self, inputs: Sequence[Any]) -> None:
-        """Nothing that people would rather read than see in the metrics."""
+        """None: reading one array tells less than the metrics do."""
 
     def close(self) -> None:
-        """Ends the threads; the predictor is of no use afterwards."""
+        """Ends the threads; the predictor cannot be used afterwards."""
         if self._pool is not None:
             self._pool.shutdown(wait=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from quantbento.tasks.base import Arrays
     from quantbento.tasks.text_generation import TextGeneration
 
-LISTED = 32  # tokens told at each position: what agreement and KL divergence are computed from
+LISTED = 32  # most probable tokens per position, from which agreement and KL divergence are computed
 
 
 class TextGenerator:
@@ -54,14 +54,14 @@ class TextGenerator:
         """The continuation of one prompt, in pieces as they come.
 
         Raises:
-            InvalidInput: a prompt the model cannot take; at once.
+            InvalidInput: a prompt the model cannot take; raised by the call itself, before the first piece.
         """
         [checked] = self.check([item])
         return self.runtime.stream(self.task.prompt_ids(checked), sampling or Sampling())
 
     @property
     def max_model_len(self) -> int | None:
-        """Tokens of a prompt and its continuation; None where there is no limit."""
+        """The most tokens a prompt and its continuation may have together; None where there is no limit."""
         return self.runtime.max_model_len
 
     def rows(self, inputs: Sequence[Any]) -> Arrays:
@@ -69,7 +69,7 @@ class TextGenerator:
         return self.runtime.score(self.task.windows(self.check(inputs)), LISTED)
 
     def work(self, inputs: Sequence[Any]) -> int:
-        """Continues the first tokens of each text by a fixed number, for measuring; gives how many tokens that made."""
+        """Continues the first tokens of each text by a fixed number, for measuring speed. Returns the tokens made."""
         options = self.task.options
         prompts = [self.task.text_ids(item)[: options.prompt_tokens] for item in self.check(inputs)]
         done = self.runtime.generate(prompts, Sampling(max_tokens=options.new_tokens, ignore_eos=True))
@@ -83,5 +83,5 @@ class TextGenerator:
         return {"prompt": self.task.tokenizer.decode(ids, skip_special_tokens=True), "text": done.text}
 
     def close(self) -> None:
-        """Ends the engine; the generator is of no use afterwards."""
+        """Ends the engine; the generator cannot be used afterwards."""
         self.runtime.close()

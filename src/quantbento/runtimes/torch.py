@@ -5,25 +5,22 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from quantbento.core.errors import QuantbentoError
-from quantbento.runtimes.base import ArrayRuntime
+from quantbento.runtimes.base import ArrayRuntime, ReferenceJob
+from quantbento.tasks.outputs import named_outputs
 
 if TYPE_CHECKING:
     import torch
-
-    from quantbento.inputs.job import Job
 
 MODEL = "model.pkl"
 
 
 class TorchRuntime(ArrayRuntime):
-    """`config["dtype"]`, where given, is what the module and its float inputs are cast to."""
+    """The module and its float inputs are cast to `config["dtype"]`, where given."""
 
     name = "torch"
     modules = ("torch", "transformers", "tokenizers")
@@ -39,17 +36,17 @@ class TorchRuntime(ArrayRuntime):
     def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
         import torch
 
-        # A setting of the whole process: torch has no other.
+        # This applies to the whole process: torch has no narrower setting.
         torch.set_num_threads(threads)
         with (folder / MODEL).open("rb") as file, warnings.catch_warnings():
-            # Quantized tensors are rebuilt by a deprecated path, all the way inside torch.
+            # Quantized tensors are rebuilt by a deprecated path inside torch, which we cannot change.
             warnings.simplefilter("ignore")
             module = pickle.load(file)
         dtype = getattr(torch, config["dtype"]) if config.get("dtype") else None
         return cls(module.eval() if dtype is None else module.eval().to(dtype), dtype, config["output_names"])
 
     @classmethod
-    def write_reference(cls, job: Job, folder: Path, dtype: str) -> dict[str, Any] | None:
+    def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:
         import torch
 
         module = job.source.module
@@ -73,9 +70,9 @@ class TorchRuntime(ArrayRuntime):
 
 
 def save(module: torch.nn.Module, folder: Path) -> None:
-    """Writes a module that loads where its own source code is not installed.
+    """Writes a module so that it loads where its source code is not installed.
 
-    Classes from packages are pickled by reference, those of the user's own project by value: an image that
+    Classes from packages are pickled by reference, classes from the user's own project by value: an image that
     serves the model holds the packages, not the project.
     """
     from quantbento.core.pickling import dump
@@ -83,19 +80,3 @@ def save(module: torch.nn.Module, folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dump(module, folder / MODEL, classes={type(m) for m in module.modules()})
-
-
-def named_outputs(result: Any) -> dict[str, torch.Tensor]:
-    """A module's result by name: a tensor is `output`; a tuple's members are `output_0`, `output_1`, ..."""
-    import torch
-
-    if isinstance(result, torch.Tensor):
-        return {"output": result}
-    if isinstance(result, Mapping):
-        return {str(k): v for k, v in result.items() if isinstance(v, torch.Tensor)}
-    if isinstance(result, tuple | list) and all(isinstance(v, torch.Tensor) for v in result):
-        return {f"output_{i}": v for i, v in enumerate(result)}
-    members = f" of {', '.join(type(v).__name__ for v in result)}" if isinstance(result, tuple | list) else ""
-    raise QuantbentoError(
-        f"a model must give a tensor, a tuple or a mapping of tensors, not a {type(result).__name__}{members}"
-    )

@@ -1,5 +1,5 @@
-"""Causal language models through Transformers: checkpoints in hub format (bitsandbytes ones bring their quantization
-along) and pickled modules, which only load from a folder you made or one the store has verified."""
+"""Causal language models through Transformers: checkpoints in hub format (bitsandbytes checkpoints say how they are
+quantized) and pickled modules. Unpickling runs code: only load a folder you made, or one the store has verified."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LOGITS_BYTES = 256_000_000  # of one forward pass when scoring, in float32
 
 
 class TransformersRuntime(LanguageModel):
-    """`config` names a pickled module (`pickled`) or the `dtype` to load the checkpoint in, by default its own."""
+    """`config` names a pickled module (`pickled`), or the `dtype` to load the checkpoint in (its own by default)."""
 
     name = "transformers"
     modules = ("torch", "transformers", "accelerate")
@@ -42,7 +42,7 @@ class TransformersRuntime(LanguageModel):
         self.module, self._tokenizer = module, tokenizer
         ends = defaults.eos_token_id
         self._ends: set[int] = set() if ends is None else set(ends if isinstance(ends, list) else [ends])
-        # What a checkpoint suggests (top_k, a repetition penalty) would be applied wherever a caller says nothing.
+        # Otherwise a checkpoint's suggestions (top_k, a repetition penalty) would apply where a caller sets nothing.
         module.generation_config = GenerationConfig()
         text_config = module.config.get_text_config()
         self._vocabulary: int = text_config.vocab_size
@@ -53,7 +53,7 @@ class TransformersRuntime(LanguageModel):
         import torch
         from transformers import AutoTokenizer, GenerationConfig
 
-        torch.set_num_threads(threads)  # of the whole process: torch has no other
+        torch.set_num_threads(threads)  # for the whole process: torch has no narrower setting
         try:
             if "pickled" in config:
                 module = _unpickle(folder / config["pickled"])
@@ -84,7 +84,7 @@ class TransformersRuntime(LanguageModel):
             "top_ids": np.empty((count, length - 1, top), np.int32),
             "top_logprobs": np.empty((count, length - 1, top), np.float32),
         }
-        # As many windows at a time as have few enough logits; of one that has too many by itself, a span at a time.
+        # As many windows at a time as LOGITS_BYTES allows. If one window has too many logits, one span of it at a time.
         positions = max(1, LOGITS_BYTES // (4 * self._vocabulary))
         rows, span = max(1, positions // length), min(positions, length)
         for first in range(0, count, rows):
@@ -113,11 +113,11 @@ class TransformersRuntime(LanguageModel):
         return [row.generated() for row in rows]
 
     def stream(self, prompt: Sequence[int], sampling: Sampling) -> Generator[str, None, Generated]:
-        """What `generate` makes of one prompt, in pieces of text as they come; the generator's return value is the
-        whole. Closing it stops the model at its next token.
+        """The continuation of one prompt, in pieces of text as they come. The generator's return value is the whole
+        continuation. Closing it stops the model at its next token.
 
         Raises:
-            InvalidInput: a prompt the model cannot take; at once, not when the first piece is asked for.
+            InvalidInput: a prompt the model cannot take; raised by the call itself, before the first piece.
         """
         return self._pieces(prompt, sampling, self._continuation(prompt, sampling))
 
@@ -166,7 +166,7 @@ class TransformersRuntime(LanguageModel):
         from quantbento.runtimes.decoding import Choice
 
         width = max(len(prompt) for prompt in prompts)
-        # The padding is masked: any token does, also for a tokenizer that has none for it.
+        # The padding is masked, so any token will do, also where the tokenizer has no padding token.
         tokens = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
         mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         device = self.module.device
@@ -200,7 +200,7 @@ class _Closed(Exception):
 
 
 def _logprobs(logits: torch.Tensor, following: torch.Tensor, top: int) -> dict[str, np.ndarray]:
-    """The results of `score` for logits (windows, positions, vocabulary) and the tokens that do follow."""
+    """The results of `score` for logits (windows, positions, vocabulary) and the tokens that follow."""
     from quantbento.runtimes.decoding import refuse_nan
 
     logprobs = logits.float().log_softmax(-1)
@@ -227,6 +227,6 @@ def _read(folder: Path, dtype: str) -> Any:
 
 def _unpickle(path: Path) -> Any:
     with path.open("rb") as file, warnings.catch_warnings():
-        # Quantized tensors are rebuilt by a deprecated path, all the way inside torch.
+        # Quantized tensors are rebuilt by a deprecated path inside torch, which we cannot change.
         warnings.simplefilter("ignore")
         return pickle.load(file)

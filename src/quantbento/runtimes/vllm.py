@@ -1,7 +1,7 @@
-"""vLLM for judging: its offline engine in a process of its own, with the settings the service will have.
+"""vLLM for judging: its offline engine in a separate process, with the settings the service will have.
 
-A process of its own because an engine's memory, threads and environment variables are a process's, because two
-engines are compared side by side, and because some of them end by ending their process.
+The process is separate because an engine's memory, threads and environment variables belong to its process, because
+two engines are compared side by side, and because some engines end by ending their process.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SECONDS_TO_END = 20
 
 
 class VllmRuntime(LanguageModel):
-    """`config["engine"]` are `EngineSettings`, those the recipe gives."""
+    """`config["engine"]` holds the recipe's `EngineSettings`."""
 
     name = "vllm"
     modules = ("vllm", "transformers")
@@ -67,7 +67,7 @@ class VllmRuntime(LanguageModel):
         return self._ask("peak_memory_bytes")
 
     def close(self) -> None:
-        """Ends the process: it stops when its input does."""
+        """Ends the process: it stops when its stdin is closed."""
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with contextlib.suppress(OSError):
@@ -80,7 +80,7 @@ class VllmRuntime(LanguageModel):
         self._log.close()
 
     def _ask(self, method: str, *arguments: Any) -> Any:
-        """What the process answers; both ends are this package, so that pickle is safe between them."""
+        """What the process answers. Both ends are this package, so pickle is safe between them."""
         assert self._process.stdin is not None and self._process.stdout is not None
         if self._process.stdin.closed:
             raise QuantbentoError("vLLM: the vLLM process has ended already")
@@ -90,7 +90,7 @@ class VllmRuntime(LanguageModel):
             good, answer = pickle.load(self._process.stdout)
         except (OSError, EOFError, pickle.UnpicklingError):
             self._fail(f"the vLLM process ended ({self._last_words()})")
-        except BaseException:  # interrupted: the process must not outlive this one's interest in it
+        except BaseException:  # interrupted: the process must not go on when nobody waits for it
             self.close()
             raise
         if not good:

@@ -1,5 +1,5 @@
-"""Run as a process of its own by `quantbento.runtimes.vllm`: an offline vLLM engine that is asked by pickled
-messages on stdin, `(method, arguments)`, and answers on what was stdout, `(good, answer)`."""
+"""An offline vLLM engine, run as a separate process by `quantbento.runtimes.vllm`. It reads pickled
+`(method, arguments)` from stdin, and writes pickled `(good, answer)` to what was stdout."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 from quantbento.core.errors import summary
 from quantbento.core.machine import peak_memory_bytes
 
-MOST_TOP = 128  # tokens told a position; vLLM's own limit is 20
+MOST_TOP = 128  # tokens listed per position; vLLM's default limit is 20
 
 
 class Engine:
     def start(self, folder: str, arguments: dict[str, Any]) -> None:
-        # In this very process: each further one would import vLLM again, and have memory that is not counted here.
+        # Run in this process: another one would import vLLM again, and its memory would not be counted here.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         if arguments["tensor_parallel_size"] == 1:
             arguments["distributed_executor_backend"] = "uni"
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def _reason(error: Exception) -> str:
-    """In one line. Of vLLM's settings, which are pydantic's, the first line only says how many are wrong."""
+    """The error in one line. For wrong settings (pydantic's error), the first line only says how many are wrong."""
     lines = (line.strip() for line in str(error).splitlines())
     if told := next((line for line in lines if line.startswith("Value error, ")), None):
         return told.removeprefix("Value error, ").partition(" [type=")[0]
@@ -89,7 +89,7 @@ def _reason(error: Exception) -> str:
 
 
 def _private_stdout() -> BinaryIO:
-    """What libraries print must not get among the answers: from here on it goes to stderr."""
+    """Keeps stdout for the answers. What libraries print goes to stderr from here on."""
     kept = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return kept

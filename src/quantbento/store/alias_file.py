@@ -1,7 +1,7 @@
-"""The file of a model's aliases, in the store's own folder: what each stands for, and all that ever happened to it.
+"""The file of a model's aliases, in the store's own folder: the version each points to, and its whole history.
 
-History only grows. What an alias stood for before follows from it, as with undo: a roll back takes back the last
-promotion that was not taken back yet.
+History only grows. The version an alias pointed to before follows from it, as with undo: a rollback takes back the
+last promotion that was not taken back yet.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PROMOTED, ROLLED_BACK, RETIRED = "promoted", "rolled back", "retired"
 
 
 class DanglingAlias(StoreError):
-    """An alias stands for a version that is not in the store."""
+    """An alias points to a version that is not in the store."""
 
     def __init__(self, name: str, alias: str, version: str) -> None:
         super().__init__(
@@ -29,8 +29,8 @@ class DanglingAlias(StoreError):
 
 @dataclass(frozen=True)
 class Event:
-    """From `time` (UTC, ISO 8601) on, the alias stands for `version`, or, retired, for it no longer; `action` says how
-    that came."""
+    """From `time` (UTC, ISO 8601) on, the alias points to `version`; or no longer does, if it was retired. `action`
+    says which."""
 
     version: str
     time: str
@@ -40,12 +40,12 @@ class Event:
 
 
 def current(name: str) -> dict[str, str]:
-    """The version that each alias of a model stands for; retired ones are not among them."""
+    """The version that each alias of a model points to; retired aliases are left out."""
     return {alias: events[-1].version for alias, events in read(name).items() if events[-1].action != RETIRED}
 
 
 def read(name: str) -> dict[str, list[Event]]:
-    """Each alias of a model with its history, oldest first; none where the model never had one.
+    """Each alias of a model with its history, oldest first; empty if the model never had an alias.
 
     Raises:
         StoreError: the file is damaged, or comes from a newer quantbento.
@@ -73,7 +73,7 @@ def read(name: str) -> dict[str, list[Event]]:
 
 
 def append(name: str, alias: str, event: Event, staged: Path) -> None:
-    """Adds to an alias' history. For who holds the store's lock, with the folder that comes with it."""
+    """Adds to an alias's history. The caller holds the store's lock, and passes the `staged` folder it got with it."""
     history = read(name)
     history.setdefault(alias, []).append(event)
     aliases = {
@@ -85,7 +85,7 @@ def append(name: str, alias: str, event: Event, staged: Path) -> None:
 
 
 def before(events: list[Event]) -> list[str]:
-    """The versions that a roll back may go to, nearest first."""
+    """The versions that a rollback may go to, nearest first."""
     standing: list[str] = []
     for event in events:
         if event.action == ROLLED_BACK:

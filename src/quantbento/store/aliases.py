@@ -1,6 +1,6 @@
-"""Names that move from version to version: what follows `name:production` gets the version last promoted to it.
+"""Names that move from version to version: `name:production` means the version last promoted to it.
 
-`store.find` resolves them. An alias belongs to a model's name; a version of the same name would win over it.
+`store.find` resolves them. An alias belongs to a model's name. A version with the same name would win over it.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ RESERVED = "latest"
 
 @dataclass(frozen=True)
 class Moved:
-    """An alias and the tags it stood for and stands for. `before` is None where the alias is new, or was retired."""
+    """An alias, and the tags it pointed to before and after. `before` is None where the alias is new or was retired."""
 
     alias: str
     before: str | None
     after: str
-    skipped: tuple[str, ...] = ()  # by a roll back: deleted meanwhile
+    skipped: tuple[str, ...] = ()  # tags that a rollback skipped: deleted meanwhile
 
 
 def promote(tag: str, alias: str, reason: str | None = None, force: bool = False) -> Moved:
-    """Lets an alias stand for a stored version from now on.
+    """Points an alias to a stored version from now on.
 
     Args:
-        tag: `name:version`, `name` for the latest, or `name:alias` for what another alias stands for.
+        tag: `name:version`, `name` for the latest, or `name:alias` for the version of another alias.
         alias: `production`, `1.2.0`.
         reason: kept in the history.
-        force: also where a gate failed.
+        force: promote even if a gate failed.
 
     Raises:
         StoreError: the alias cannot be one, the model is damaged or failed a gate.
@@ -59,7 +59,7 @@ def promote(tag: str, alias: str, reason: str | None = None, force: bool = False
 
 
 def rollback(name: str, alias: str, reason: str | None = None) -> Moved:
-    """Lets an alias stand again for what it stood for before; twice goes two steps back. Deleted versions are skipped.
+    """Points an alias back to its previous version; twice goes two steps back. Deleted versions are skipped.
 
     Raises:
         StoreError: no such alias, or nothing is left before it.
@@ -87,7 +87,7 @@ def rollback(name: str, alias: str, reason: str | None = None) -> Moved:
 
 
 def retire(name: str, alias: str, reason: str | None = None) -> str:
-    """Lets an alias stand for nothing, and gives the tag it stood for. The history stays, and a roll back undoes it.
+    """Lets an alias point to nothing, and returns the tag it pointed to. The history stays, and a rollback undoes it.
 
     Raises:
         StoreError: no such alias, or it is retired already.
@@ -102,7 +102,7 @@ def retire(name: str, alias: str, reason: str | None = None) -> str:
 
 
 def history(name: str, alias: str | None = None) -> dict[str, list[Event]]:
-    """Each alias of a model, or the one named, with all that happened to it, oldest first.
+    """Each alias of a model, or only the one named, with its whole history, oldest first.
 
     Raises:
         StoreError: no such model or alias, or its file is damaged.
@@ -110,7 +110,7 @@ def history(name: str, alias: str | None = None) -> dict[str, list[Event]]:
     name = _name(name)
     found = alias_file.read(name) if name in alias_file.names() else {}
     if not found:
-        store.find(name)  # says so where there is no such model
+        store.find(name)  # raises if there is no such model
     if alias is None:
         return found
     if alias not in found:
@@ -161,7 +161,7 @@ def _check(alias: str, name: str) -> None:
 
 
 def _failed_gates(model: store.StoredModel) -> list[str]:
-    """Why a model that was stored all the same did not pass."""
+    """Why a model that was stored anyway did not pass; empty if it passed."""
     from quantbento.recipe.gates import GateResult
 
     variant = model.manifest.get("variant") or {}

@@ -20,20 +20,20 @@ LOCK_SECONDS = 60
 
 
 def models_path() -> Path:
-    """BentoML's model store, whether it is there yet or not; `BENTOML_HOME` moves it."""
+    """The path of BentoML's model store, whether it exists yet or not; `BENTOML_HOME` moves it."""
     from bentoml._internal.configuration.containers import BentoMLContainer
 
     return Path(BentoMLContainer.model_store.get()._path)
 
 
 def own_path() -> Path:
-    """Our folder beside the models, on the same file system; it may not be there."""
+    """The path of our folder beside the models, on the same file system. It may not exist."""
     return models_path().parent / ".quantbento"
 
 
 @contextlib.contextmanager
 def changing(what_failed: str) -> Iterator[Path]:
-    """Holds the store's lock, and gives a folder for what is about to be moved in.
+    """Holds the store's lock, and yields a folder to stage what will be moved in.
 
     Raises:
         StoreError: `what_failed` and why: no space, no permission, or the lock is held for too long.
@@ -43,7 +43,7 @@ def changing(what_failed: str) -> Iterator[Path]:
 
 
 def write(path: Path, content: bytes, staged: Path) -> None:
-    """Gives a file of the store its content, new or other, in one step."""
+    """Creates or replaces a file of the store in one step."""
     new = staged / path.name
     with new.open("wb") as file:
         file.write(content)
@@ -57,14 +57,14 @@ def write(path: Path, content: bytes, staged: Path) -> None:
 
 @contextlib.contextmanager
 def staged_folder() -> Iterator[Path]:
-    """A folder beside the store, so that a rename moves what is in it. A lock tells a live one from a dead one's."""
+    """A folder beside the store, so that a rename moves its content in. A lock shows that its process is alive."""
     root = _own_folder()
     for left in root.glob("staging-*"):
         _remove_if_dead(left)
     folder = root / f"staging-{uuid.uuid4().hex}"
     lock = FileLock(f"{folder}.lock")
-    # Before the folder is there, so that nobody takes it for a dead one's. Another save may hold the lock for a moment
-    # to see whether it can.
+    # Locked before the folder exists, so that nobody takes it for a dead process's folder. Another save may hold the
+    # lock for a moment, to try whether it is free.
     with lock.acquire(timeout=LOCK_SECONDS):
         folder.mkdir()
         try:
@@ -88,7 +88,7 @@ def locked() -> Iterator[None]:
 
 @contextlib.contextmanager
 def reported(what_failed: str) -> Iterator[None]:
-    """A disk that is full or read-only as an error that says so."""
+    """Turns an `OSError`, such as a full or read-only disk, into an error that says so."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,6 @@
-"""What a Bento says of itself: `bento.yaml`, which `bentoml build` writes. The one place that knows its keys.
+"""What a Bento says about itself: `bento.yaml`, which `bentoml build` writes. The one place that knows its keys.
 
-Services read it too, in images that hold nothing of what builds Bentos: it needs PyYAML and no more.
+Services read it too, in images without the packages that build Bentos, so it needs nothing but PyYAML.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FILE = "bento.yaml"
 
 @dataclass(frozen=True)
 class EntryService:
-    """The service of a Bento that requests reach. The defaults stand where the Bento does not say."""
+    """The service of a Bento that requests reach. The defaults apply where the Bento says nothing."""
 
     name: str = ""
     resources: dict[str, Any] = field(default_factory=dict)  # BentoML's hints: cpu, memory, gpu, gpu_type
@@ -59,7 +59,7 @@ class BentoDescription:
     @classmethod
     def _of(cls, document: dict[str, Any]) -> Self:
         services = document.get("services") or []
-        # The first where none has the entry's name.
+        # If none has the entry's name, the first one counts.
         entry_first = sorted(services, key=lambda service: service.get("name") != document.get("entry_service"))
         tags = [str(model["tag"]) for service in entry_first for model in service.get("models") or []]
         return cls(

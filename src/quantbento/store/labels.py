@@ -12,11 +12,11 @@ from quantbento.core.errors import QuantbentoError, StoreError, did_you_mean
 from quantbento.store import manifest
 from quantbento.store.atomic import changing, write
 
-OWN = ("recipe", "task", "quantizer", "scheme", "runtime", "passed")  # written by a save; they tell what the model is
+OWN = ("recipe", "task", "quantizer", "scheme", "runtime", "passed")  # written by a save; they say what the model is
 
 
 def read(model: store.StoredModel) -> dict[str, str]:
-    """All labels, those of the save among them.
+    """All labels, including those that the save wrote.
 
     Raises:
         StoreError: BentoML's file is damaged or gone.
@@ -25,19 +25,19 @@ def read(model: store.StoredModel) -> dict[str, str]:
 
 
 def users(labels: dict[str, str]) -> dict[str, str]:
-    """Without those of the save."""
+    """The user's labels: all but those that the save wrote."""
     return {key: value for key, value in labels.items() if key not in OWN}
 
 
 def change(tag: str, changes: Sequence[str]) -> tuple[str, dict[str, str]]:
-    """Sets and removes labels of a stored model; gives its full tag and the user's labels it has now.
+    """Sets and removes labels of a stored model. Returns its full tag and the user's labels it has now.
 
     Args:
         tag: as for `store.find`.
         changes: `key=value` sets one, `key=` removes it.
 
     Raises:
-        QuantbentoError: lists every change that cannot be made; none is made then.
+        QuantbentoError: lists every change that cannot be made; nothing is changed then.
     """
     import yaml
 
@@ -53,7 +53,7 @@ def change(tag: str, changes: Sequence[str]) -> tuple[str, dict[str, str]]:
 
 
 def _apply(labels: dict[str, str], changes: Sequence[str]) -> list[str]:
-    """Makes the changes, and gives what is wrong with them."""
+    """Makes the changes in place, and returns what is wrong with them."""
     problems: list[str] = []
     seen: set[str] = set()
     for change in changes:

@@ -1,7 +1,7 @@
 """`manifest.json`: what a stored model is, how it was judged, and the sha256 of every file beside it.
 
-A stored version is the first 16 hex digits of the manifest's own sha256, so a manifest cannot be changed without
-its tag telling. Everything is checked before a byte of the artifact is deserialized.
+A stored version is the first 16 hex digits of the manifest's own sha256, so a changed manifest no longer matches its
+tag. Everything is checked before a byte of the artifact is deserialized.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ def version_of(raw: bytes) -> str:
 
 
 def digest(folder: Path, tag: str) -> str:
-    """`sha256:` and the whole of the hash that a version begins with. It stands for every file beside the manifest.
+    """`sha256:` and the full hash, whose first digits are the version. It covers every file beside the manifest.
 
     Raises:
-        StoreError: as `read`.
+        StoreError: as in `read`.
     """
     read(folder, tag)
     return f"sha256:{hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()}"
 
 
 def read(folder: Path, tag: str) -> dict[str, Any]:
-    """The manifest as it stands, its own hash and schema checked, the files not.
+    """The manifest. Its own hash and schema are checked, the files are not.
 
     Raises:
-        StoreError: there is none, it was changed, or it comes from a newer quantbento.
+        StoreError: it is missing, was changed, or comes from a newer quantbento.
     """
     try:
         raw = (folder / MANIFEST).read_bytes()
@@ -89,8 +89,8 @@ def verify(folder: Path, tag: str) -> dict[str, Any]:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """sha256 by path, of every file but the manifest and BentoML's own. A link counts as what it says, not as
-    what it points to, so that one put in a file's place is seen."""
+    """The sha256 of every file but the manifest and BentoML's own, by path. For a link its target path counts, not the
+    target's content, so that a link put in a file's place is noticed."""
     hashes = {}
     for parent, folders, names in os.walk(folder):
         links = [n for n in folders if (Path(parent) / n).is_symlink()]

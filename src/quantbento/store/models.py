@@ -1,7 +1,7 @@
 """Variants in the BentoML model store.
 
-BentoML copies a new model straight into the store; interrupted, that leaves a version without its files, and from
-then on listing anything fails. So a model is created in a store of its own beside the real one, and moved over in
+BentoML copies a new model straight into the store. If that is interrupted, a version without its files is left, and
+from then on listing any model fails. So a model is created in a private store beside the real one, and moved over in
 one step. Readers see all of it or nothing, whatever happens to the writer.
 """
 
@@ -29,14 +29,14 @@ logger = logging.getLogger("quantbento")
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model in the store. Nothing of it was read yet."""
+    """A model in the store. Nothing is read before it is needed."""
 
     tag: str
     path: Path
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        """Its own hash and schema checked; the files are not."""
+        """The manifest. Its own hash and schema are checked, the files are not."""
         return manifest.read(self.path, self.tag)
 
     @property
@@ -46,16 +46,16 @@ class StoredModel:
 
     @property
     def aliases(self) -> list[str]:
-        """Those that stand for this version."""
+        """The aliases that point to this version."""
         name, _, version = self.tag.partition(":")
         return [alias for alias, of in alias_file.current(name).items() if of == version]
 
     def verify(self) -> dict[str, Any]:
-        """The manifest, after every file was hashed; raises `StoreError` otherwise."""
+        """The manifest, after every file was hashed and matched; raises `StoreError` if one does not match."""
         return manifest.verify(self.path, self.tag)
 
     def load(self, threads: int | None = None) -> LoadedModel:
-        """The model, after every file was hashed; logs a warning where this CPU computes INT8 differently."""
+        """The model, after `verify`. Logs a warning if this CPU computes INT8 differently."""
         judged_on = self.verify().get("environment", {})
         predictor = artifact.load(self.path, threads)
         if warning := other_cpu(judged_on, predictor.runtime.name):
@@ -64,7 +64,7 @@ class StoredModel:
 
     @property
     def created(self) -> str:
-        """ISO 8601; empty where the model is damaged."""
+        """When it was created, ISO 8601; empty if the model is damaged."""
         return _created(self.path)
 
 
@@ -82,14 +82,14 @@ def load(tag: str, threads: int | None = None) -> LoadedModel:
 
 
 def find(tag: str) -> StoredModel:
-    """The stored model, with its exact tag, that `name:version`, `name:alias`, or `name` for the latest stands for.
+    """The stored model, with its exact tag, for `name:version`, `name:alias`, or `name` for the latest.
 
     Raises:
-        StoreError: with the nearest names and what to run; a `DanglingAlias` where an alias' version is gone.
+        StoreError: with the nearest names and what to run; a `DanglingAlias` where an alias's version is gone.
     """
     name, _, version = str(tag).lower().partition(":")
     folder = models_path() / name
-    versions = _versions(folder) if folder in _folders() else []  # `..` is no model
+    versions = _versions(folder) if folder in _folders() else []  # `..` is not a model
     if not versions:
         names = sorted({m.tag.partition(":")[0] for m in models()})
         known = f" (stored: {', '.join(names[:8])}{' ...' * (len(names) > 8)})" if names else " (the store is empty)"
@@ -108,7 +108,7 @@ def find(tag: str) -> StoredModel:
 
 
 def models(name: str | None = None) -> list[StoredModel]:
-    """What is stored, by name, newest first within a name. Damaged models are listed too: they can be deleted."""
+    """All stored models, sorted by name, newest first within a name. Damaged ones are included, to be deleted."""
     return [
         StoredModel(f"{folder.name}:{version}", folder / version)
         for folder in _folders()
@@ -123,11 +123,11 @@ def save(
     """Stores an artifact folder, which stays where it is.
 
     Args:
-        name: of the model; the version is the manifest's hash.
+        name: the model's name; the version is the manifest's hash.
         source: the artifact folder.
         content: the manifest's variant, recipe and source.
-        labels: BentoML's.
-        metadata: BentoML's; values that are None are left out, BentoML refuses them.
+        labels: BentoML labels.
+        metadata: BentoML metadata. Values that are None are left out, because BentoML refuses them.
 
     Raises:
         StoreError: no space, no permission, or another save holds the store for too long.
@@ -156,10 +156,10 @@ def save(
 
 
 def delete(tag: str) -> str:
-    """Removes one stored version and gives its full tag; damaged ones too.
+    """Removes one stored version, damaged or not, and returns its full tag.
 
     Raises:
-        StoreError: no such model, or an alias stands for it.
+        StoreError: no such model, or an alias points to it.
     """
     model = find(tag)
     folder = model.path.parent
@@ -176,7 +176,7 @@ def delete(tag: str) -> str:
 
 
 def models_folder() -> Path:
-    """BentoML's model store, made where it is not there yet; `BENTOML_HOME` moves it."""
+    """The folder of BentoML's model store, created if it does not exist; `BENTOML_HOME` moves it."""
     folder = models_path()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -204,7 +204,7 @@ def _refuse_if_followed(model: StoredModel) -> None:
 
 
 def _publish(staged: Path, final: Path) -> None:
-    """Between any two of these steps the store is whole: without `latest`, BentoML looks for the newest."""
+    """The store is valid between any two of these steps: without `latest`, BentoML looks for the newest version."""
     final.parent.mkdir(exist_ok=True)
     (final.parent / "latest").unlink(missing_ok=True)
     staged.rename(final)
@@ -218,7 +218,7 @@ def _write_latest(folder: Path, version: str, staging: Path) -> None:
 
 
 def _folders() -> list[Path]:
-    """A folder a model name. Reading makes none: a container's file system may be read-only."""
+    """One folder per model name. Reading creates no folder: a container's file system may be read-only."""
     try:
         return [path for path in sorted(models_path().iterdir()) if path.is_dir()]
     except FileNotFoundError:
@@ -230,7 +230,7 @@ def _versions(folder: Path) -> list[str]:
 
 
 def _created(version: Path) -> str:
-    """When a version was made, as BentoML wrote it (ISO 8601, so that it sorts); empty for a damaged one."""
+    """When a version was created, as BentoML wrote it (ISO 8601, so it sorts); empty for a damaged one."""
     try:
         text = (version / manifest.BENTOML_FILE).read_text(encoding="utf-8")
     except OSError:
@@ -240,7 +240,7 @@ def _created(version: Path) -> str:
 
 
 def _need_space(source: Path) -> None:
-    """BentoML holds a second copy while it saves."""
+    """Refuses early if space is short. BentoML holds a second copy while it saves."""
     need = 2 * artifact.size_bytes(source)
     free = shutil.disk_usage(models_path()).free
     if free < need:

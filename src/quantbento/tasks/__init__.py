@@ -1,4 +1,4 @@
-"""What a model is for: how inputs become tensors, tensors become answers, and what tells if they are right.
+"""What a model is for: how inputs become tensors, how tensors become answers, and how to tell if they are right.
 
-Names follow the Transformers pipeline tasks. A task knows nothing of BentoML, recipes or quantizers.
+Names follow the Transformers pipeline tasks. A task knows nothing about BentoML, recipes or quantizers.
 """

@@ -1,4 +1,4 @@
-"""The contract of a task whose model takes and gives arrays.
+"""The contract of a task whose model takes and returns arrays.
 
 Inputs travel as `item -> encoded -> batch (arrays by input name) -> outputs -> rows -> answer`.
 """
@@ -9,18 +9,18 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from quantbento.runtimes.base import SourceKind
 from quantbento.tasks.base import Arrays, Task
+from quantbento.tasks.source import SourceKind
 
 if TYPE_CHECKING:
     from quantbento.recipe import Calibration
 
 
 class ArrayTask(Task):
-    """A task whose model takes and gives arrays, batch first; see `quantbento.runtimes.predictor`.
+    """A task whose model takes and returns arrays, batch first; see `quantbento.runtimes.predictor`.
 
     Attributes:
-        chunk_items: inputs that are run at once.
+        chunk_items: inputs per batch.
         input_names, output_names: the model's.
     """
 
@@ -32,7 +32,7 @@ class ArrayTask(Task):
     output_names: list[str]
 
     def dynamic_axes(self) -> dict[str, tuple[int, ...]]:
-        """Axes by input name whose size differs from batch to batch: the first, which is the batch, and others."""
+        """For each input name, the axes whose size differs between batches: always 0, the batch, and maybe others."""
         return {name: (0,) for name in self.input_names}
 
     @classmethod
@@ -50,7 +50,7 @@ class ArrayTask(Task):
         """One checked item as model input, without the batch dimension."""
 
     def length(self, encoded: Any) -> int:
-        """What inputs are grouped by before they are run, so that little is padded."""
+        """What inputs are sorted by before they are cut into batches, so that little is padded."""
         return 0
 
     @abstractmethod
@@ -63,4 +63,4 @@ class ArrayTask(Task):
 
     @abstractmethod
     def answers(self, rows: Arrays) -> list[Any]:
-        """One answer a row."""
+        """One answer per row."""

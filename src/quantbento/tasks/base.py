@@ -1,6 +1,6 @@
 """The contract of a task.
 
-Rows are what variants are compared by: one array per name, batch first, in the order of the inputs.
+Variants are compared by their rows: one array per name, batch first, in the order of the inputs.
 """
 
 from __future__ import annotations
@@ -8,25 +8,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from quantbento.core.errors import InvalidInput
-from quantbento.runtimes.base import Contract, SourceKind
+from quantbento.tasks.source import SampleSet, SourceKind, SourceModel
 
 if TYPE_CHECKING:
-    from quantbento.inputs.samples import SampleSet
-    from quantbento.inputs.source import SourceModel
     from quantbento.recipe import Calibration
 
 Arrays = dict[str, np.ndarray]
+Contract = Literal["arrays", "tokens"]  # what a task asks of a runtime; see quantbento.runtimes.base
 
 
 class Metric(NamedTuple):
-    """`better` is +1 where larger is better, -1 where smaller is. Recovery is variant / baseline, or the other way
-    round where smaller is better; `recovers` says whether the baseline's own value is one to divide by."""
+    """`better` is +1 where larger is better, -1 where smaller is. Recovery is variant / baseline, or baseline / variant
+    where smaller is better. `recovers` is False where the baseline's own value is always 0, as of an error."""
 
     better: int
     recovers: bool = True
@@ -45,15 +44,15 @@ class Task(ABC):
         name: what recipes, manifests and reports call it.
         contract: what it asks of a runtime.
         metrics: by name; gates may name no others.
-        primary: for the table, the first of these that was measured.
-        Options: what `task_options` may say, strict.
+        primary: metrics for the summary table, which shows the first of them that was measured.
+        Options: the schema of `task_options`; unknown keys are refused.
         starts_from: kinds of models it takes.
-        auto_class: of Transformers, that reads its models from a folder in hub format; None where only a user's
-            function or an ONNX file gives one.
+        auto_class: the Transformers class that reads its models from a folder in hub format; None where models only
+            come from a user's function or an ONNX file.
         on_disk: whether its models stay on disk: quantizers and runtimes read a checkpoint themselves.
-        takes_preprocess: whether a function of the user's may see every input first.
-        throughput_unit: of what a speed measurement counts.
-        concurrent: whether its batches are small and better run side by side than one after the other.
+        takes_preprocess: whether the user may give a function that sees every input first.
+        throughput_unit: the unit of measured throughput.
+        concurrent: whether its batches are small, so that running several at once beats running them in turn.
         distributions: packages whose versions decide how it reads inputs; part of a variant's fingerprint.
     """
 
@@ -84,7 +83,7 @@ class Task(ABC):
     @classmethod
     @abstractmethod
     def load(cls, folder: Path, config: dict[str, Any]) -> Self:
-        """The task as `save` left it."""
+        """The task that `save` wrote."""
 
     @abstractmethod
     def check(self, item: Any) -> Any:
@@ -95,7 +94,7 @@ class Task(ABC):
         """
 
     def check_all(self, items: Sequence[Any], preprocess: Callable[[Any], Any] | None) -> list[Any]:
-        """The items, preprocessed where the user's own function is given, in canonical form.
+        """The items in canonical form, after the user's `preprocess` function if there is one.
 
         Raises:
             InvalidInput: `index` says which item.
@@ -113,7 +112,7 @@ class Task(ABC):
         return checked
 
     def check_files(self) -> None:  # noqa: B027 - most need nothing
-        """Whether what the task needs of a model's folder is there; asked before weights are read, where the model
+        """Checks that the model's folder holds what the task needs. Called before weights are read, where the model
         stays on disk.
 
         Raises:
@@ -123,7 +122,7 @@ class Task(ABC):
     def check_enough(  # noqa: B027 - most are judged on whatever there is
         self, kind: str, items: Sequence[Any], calibration: Calibration | None
     ) -> None:
-        """Whether samples are right and enough; asked before weights are read, where the model stays on disk.
+        """Checks that samples are usable and enough. Called before weights are read, where the model stays on disk.
 
         Args:
             kind: "evaluation" or "calibration".
@@ -136,12 +135,12 @@ class Task(ABC):
 
     @classmethod
     def calibration_problems(cls, wanted: Calibration) -> dict[str, str]:
-        """Keys of a recipe's `calibration:` that have no meaning for this task, and what to say of each."""
+        """Keys of a recipe's `calibration:` that mean nothing for this task, with the message for each."""
         return {}
 
     @abstractmethod
     def calibrate(self, checked: Sequence[Any], wanted: Calibration) -> Any:
-        """Samples in canonical form as what quantizers calibrate on: token ids, or batches of model inputs.
+        """What quantizers calibrate on, from samples in canonical form: token ids, or batches of model inputs.
 
         Raises:
             QuantbentoError: there are too few.
@@ -149,12 +148,12 @@ class Task(ABC):
 
     @abstractmethod
     def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
-        """The metrics of a variant's rows; of the baseline's own when both are the same."""
+        """The metrics of a variant's rows. With the baseline's rows as both arguments: the baseline's own metrics."""
 
     @abstractmethod
     def examples(self) -> list[Any]:
-        """One or more checked items, of different lengths where lengths differ: to warm up with, and for exporters
-        that trace a model. Made here, not taken from anybody's samples."""
+        """One or more checked items for warm-up and for exporters that trace a model. They have different lengths
+        where lengths can differ. They are made up here, never taken from a user's samples."""
 
     @abstractmethod
     def item_schema(self) -> dict[str, Any]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.tasks.base import Arrays, Metric
 from quantbento.tasks.metrics import rank_correlation
+from quantbento.tasks.source import SampleSet, SourceModel
 from quantbento.tasks.text import TextInputs, TextOptions, TextTask, read_json
-
-if TYPE_CHECKING:
-    from quantbento.inputs.samples import SampleSet
-    from quantbento.inputs.source import SourceModel
 
 Pooling = Literal["mean", "cls"]
 
@@ -58,7 +55,7 @@ class FeatureExtraction(TextTask):
         return cls(TextInputs.load(folder, config["text"]), config["pooling"], config["normalize"])
 
     def postprocess(self, outputs: Arrays, batch: Arrays) -> Arrays:
-        """(texts, tokens, width) to (texts, width); padding takes no part in the mean."""
+        """(texts, tokens, width) to (texts, width). The mean leaves out padding."""
         hidden = outputs["last_hidden_state"].astype(np.float32, copy=False)
         if self.pooling == "cls":
             pooled = hidden[:, 0]
@@ -70,7 +67,7 @@ class FeatureExtraction(TextTask):
         return {"embedding": pooled}
 
     def answers(self, rows: Arrays) -> list[np.ndarray]:
-        """One float32 vector a text."""
+        """One float32 vector per text."""
         return list(rows["embedding"])
 
     def answer_schema(self) -> dict[str, Any]:
@@ -95,7 +92,7 @@ def _sentence_transformers(folder: Path) -> dict[str, Any]:
     """Pooling, normalisation and default prompt from a folder's sentence-transformers files.
 
     Raises:
-        QuantbentoError: the folder names a step that is not done here; leaving it out would change every answer.
+        QuantbentoError: the folder names a step that is not supported; leaving it out would change every answer.
     """
     found: dict[str, Any] = {}
     modules = read_json(folder / "modules.json")

@@ -9,7 +9,7 @@ import numpy as np
 
 from quantbento.core.errors import QuantbentoError, one_of
 
-# What sqnr_db gives for equal signals: finite, so that JSON can hold it, and out of any quantizer's reach.
+# What sqnr_db returns for equal signals: finite, so that JSON can hold it, and out of any quantizer's reach.
 SQNR_CEILING = 200.0
 
 
@@ -52,7 +52,7 @@ def class_indices(labels: Sequence[Any], names: Sequence[str] | None) -> np.ndar
     """Sample labels, given as indices or as names, as indices.
 
     Raises:
-        QuantbentoError: a label is none of the model's.
+        QuantbentoError: a label is not one of the model's.
     """
     if names is None:
         try:
@@ -72,8 +72,8 @@ def class_indices(labels: Sequence[Any], names: Sequence[str] | None) -> np.ndar
 def kl_of_listed(p_ids: np.ndarray, p_logs: np.ndarray, q_ids: np.ndarray, q_logs: np.ndarray) -> np.ndarray:
     """Kullback-Leibler divergence D(p || q) in nats at each position, from the most probable tokens of each.
 
-    Over the tokens that both list, and one bucket for all the others: by the data processing inequality a lower
-    bound of the full divergence, and near it where the lists hold most of the probability.
+    Computed over the tokens that both list, plus one bucket for all the others. By the data processing inequality
+    this is a lower bound of the full divergence, and a close one where the lists hold most of the probability.
 
     Args:
         p_ids, q_ids: token ids of shape (windows, positions, listed), no id twice at a position.

@@ -1,7 +1,7 @@
 """Any PyTorch module or ONNX graph with named float inputs, batch first.
 
-Names and shapes come from the evaluation samples. With labels, the last axis of the first output is taken for
-class scores.
+Names and shapes come from the evaluation samples. With labels, the last axis of the first output is read as class
+scores.
 """
 
 from __future__ import annotations
@@ -9,19 +9,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from quantbento.core.errors import InvalidInput, QuantbentoError, did_you_mean, one_of
-from quantbento.runtimes.base import SourceKind
 from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.base import Arrays, Metric, TaskOptions
 from quantbento.tasks.metrics import class_indices, classification_metrics, sqnr_db
-
-if TYPE_CHECKING:
-    from quantbento.inputs.samples import SampleSet
-    from quantbento.inputs.source import SourceModel
+from quantbento.tasks.source import SampleSet, SourceKind, SourceModel
 
 
 class TensorOptions(TaskOptions):
@@ -98,7 +94,7 @@ class TensorTask(ArrayTask):
         return {name: value.astype(np.float32, copy=False) for name, value in outputs.items()}
 
     def answers(self, rows: Arrays) -> list[Any]:
-        """One array a sample, or a mapping by output name where the model has several."""
+        """One array per sample, or one mapping by output name where the model has several outputs."""
         if len(rows) == 1:
             return list(next(iter(rows.values())))
         return [{n: rows[n][i] for n in rows} for i in range(len(next(iter(rows.values()))))]
@@ -143,10 +139,10 @@ def _forward_names(module: Any) -> list[str]:
 
 
 def _output_names(module: Any, shapes: dict[str, list[int]]) -> list[str]:
-    """Runs the module once on zeros to see what it gives: a tensor, a tuple, or a mapping."""
+    """Runs the module once on zeros to see what it returns: a tensor, a tuple, or a mapping."""
     import torch
 
-    from quantbento.runtimes.torch import named_outputs
+    from quantbento.tasks.outputs import named_outputs
 
     zeros = {name: torch.zeros(2, *shape) for name, shape in shapes.items()}
     try:

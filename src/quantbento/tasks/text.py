@@ -1,4 +1,4 @@
-"""What the text tasks share: a text becomes token ids by the model's own fast tokenizer.
+"""What the text tasks share: the model's own fast tokenizer turns texts into token ids.
 
 Serving needs the small `tokenizers` package only; `transformers` is used where a model is first read.
 """
@@ -9,7 +9,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -17,19 +17,17 @@ from pydantic import Field
 from quantbento.core.errors import InvalidInput, QuantbentoError
 from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.base import Arrays, TaskOptions
-
-if TYPE_CHECKING:
-    from quantbento.inputs.source import SourceModel
+from quantbento.tasks.source import SourceModel
 
 _PADDED_WITH_ZERO = ("attention_mask", "token_type_ids")
 
 
 class TextOptions(TaskOptions):
-    max_length: int | None = Field(None, gt=0, description="tokens kept of a text; the model's own by default")
+    max_length: int | None = Field(None, gt=0, description="tokens kept per text; the model's own limit by default")
 
 
 class TextInputs:
-    """A tokenizer with its limits. `names` are the model's inputs, of those the tokenizer gives."""
+    """A tokenizer with its limits. `names` are the tokenizer's outputs that the model takes as inputs."""
 
     def __init__(self, tokenizer_json: str, names: list[str], pad_id: int, max_length: int, prompt: str = "") -> None:
         from tokenizers import Tokenizer
@@ -126,7 +124,7 @@ class TextTask(ArrayTask):
         return ["A sentence of ordinary length, to warm up with.", "A short one.", "Two words"]
 
     def dynamic_axes(self) -> dict[str, tuple[int, ...]]:
-        """Texts, and the tokens of the longest."""
+        """Axis 0 counts the texts, axis 1 the tokens of the longest text."""
         return {name: (0, 1) for name in self.input_names}
 
     def item_schema(self) -> dict[str, Any]:
@@ -151,7 +149,7 @@ def read_json(path: Path) -> Any:
 
 
 def _max_length(source: SourceModel, options: TextOptions, tokenizer: Any) -> int:
-    """The recipe's, else the sentence-transformers limit, else the tokenizer's, else the model's."""
+    """The recipe's limit, else the sentence-transformers limit, else the tokenizer's, else the model's."""
     assert source.folder is not None
     config = read_json(source.folder / "config.json")
     candidates = [

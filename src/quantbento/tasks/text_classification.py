@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.tasks.base import Arrays, Metric
 from quantbento.tasks.metrics import class_indices, classification_metrics
+from quantbento.tasks.source import SampleSet, SourceModel
 from quantbento.tasks.text import TextInputs, TextOptions, TextTask, read_json
-
-if TYPE_CHECKING:
-    from quantbento.inputs.samples import SampleSet
-    from quantbento.inputs.source import SourceModel
 
 
 class TextClassificationOptions(TextOptions):
@@ -76,7 +73,7 @@ class TextClassification(TextTask):
         return {"probabilities": e / e.sum(-1, keepdims=True)}
 
     def answers(self, rows: Arrays) -> list[dict[str, Any]]:
-        """`{"label": ..., "score": ...}` a text: the most probable label."""
+        """One `{"label": ..., "score": ...}` per text: the most probable label."""
         return [{"label": self.labels[int(p.argmax())], "score": float(p.max())} for p in rows["probabilities"]]
 
     def answer_schema(self) -> dict[str, Any]:

@@ -16,21 +16,20 @@ from pydantic import Field
 from quantbento.core.errors import InvalidInput, QuantbentoError, summary
 from quantbento.tasks.base import Arrays, Metric, Task, TaskOptions
 from quantbento.tasks.metrics import kl_of_listed
+from quantbento.tasks.source import SampleSet, SourceModel
 
 if TYPE_CHECKING:
-    from quantbento.inputs.samples import SampleSet
-    from quantbento.inputs.source import SourceModel
     from quantbento.recipe import Calibration
 
 ROLES = ("system", "user", "assistant", "tool")
 
 
 class TextGenerationOptions(TaskOptions):
-    window: int = Field(256, ge=2, description="tokens of a window that perplexity is computed over")
-    windows: int = Field(32, ge=1, description="of the evaluation texts, one after the other; fewer are an error")
-    prompt_tokens: int = Field(32, ge=1, description="of each text, as a prompt when speed is measured")
-    new_tokens: int = Field(32, ge=1, description="generated for each prompt when speed is measured")
-    chat_template: bool | None = Field(None, description="whether prompts go through the tokenizer's; if it has one")
+    window: int = Field(256, ge=2, description="tokens in each window that perplexity is computed over")
+    windows: int = Field(32, ge=1, description="windows cut from the joined evaluation texts; fewer is an error")
+    prompt_tokens: int = Field(32, ge=1, description="tokens of each text that are its prompt when speed is measured")
+    new_tokens: int = Field(32, ge=1, description="tokens generated per prompt when speed is measured")
+    chat_template: bool | None = Field(None, description="use the tokenizer's chat template; by default if it has one")
     engine: dict[str, Any] = Field({}, description="settings of the runtime's engine, for judging and for serving")
 
 
@@ -51,7 +50,7 @@ class TextGeneration(Task):
     on_disk = True
     distributions = ("transformers", "tokenizers")
     throughput_unit = "tokens/s"
-    takes_preprocess = False  # engines answer OpenAI's requests as they come
+    takes_preprocess = False  # engines take OpenAI requests unchanged
 
     def __init__(self, folder: Path, options: TextGenerationOptions) -> None:
         self.folder, self.options = folder, options
@@ -103,21 +102,21 @@ class TextGeneration(Task):
         return self._ids(item)
 
     def text_ids(self, item: str | list[dict[str, str]]) -> list[int]:
-        """A checked item as a text to be scored or calibrated on, chats as they are written out in training."""
+        """A checked item as text to score or calibrate on. Chats are rendered as in training."""
         if isinstance(item, list):
             rendered = self.tokenizer.apply_chat_template(item, tokenize=False)
             return self._ids(rendered, add_special_tokens=False)
         return self._ids(item)
 
     def _ids(self, text: str, add_special_tokens: bool = True) -> list[int]:
-        # verbose: a whole file is longer than the model's context, and is cut into windows later
+        # verbose=False: a whole file is longer than the model's context, and is cut into windows later
         return list(self.tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)["input_ids"])
 
     def sequences(self, items: Sequence[Any], tokens: int, count: int, what: str) -> np.ndarray:
-        """The texts one after the other, cut: int64 token ids of shape (count, tokens).
+        """The texts joined and cut: int64 token ids of shape (count, tokens).
 
         Raises:
-            QuantbentoError: there are fewer. Nothing is padded, repeated or left short.
+            QuantbentoError: the texts are too short for that. Nothing is padded, repeated or left short.
         """
         ids: list[int] = []
         for item in items:
@@ -129,7 +128,7 @@ class TextGeneration(Task):
         )
 
     def check_files(self) -> None:
-        """The tokenizer."""
+        """Checks that the tokenizer is there and loads."""
         _ = self.tokenizer
 
     def check_enough(self, kind: str, items: Sequence[Any], calibration: Calibration | None) -> None:
@@ -138,13 +137,13 @@ class TextGeneration(Task):
             tokens, count = calibration.sequence_length, calibration.sequences
         try:
             _ = self.tokenizer
-        except QuantbentoError:  # is told by `check_files`
+        except QuantbentoError:  # `check_files` reports it
             _certainly_enough(items, tokens, count, kind)
         else:
             self.sequences(self.check_all(items, None), tokens, count, kind)
 
     def windows(self, items: Sequence[Any]) -> np.ndarray:
-        """What perplexity is computed over, of shape (windows, window)."""
+        """The int64 token ids that perplexity is computed over, of shape (windows, window)."""
         return self.sequences(items, self.options.window, self.options.windows, "evaluation")
 
     def calibrate(self, checked: Sequence[Any], wanted: Calibration) -> np.ndarray:
@@ -197,7 +196,7 @@ def _check_message(message: Any) -> None:
 
 
 def _certainly_enough(items: Sequence[Any], tokens: int, count: int, what: str) -> None:
-    """What can be told without a tokenizer: a text has no more tokens than bytes, and two that frame it.
+    """What is certain without a tokenizer: a text has at most one token per byte, and two that frame it.
 
     Raises:
         QuantbentoError: the texts are too few for any tokenizer.

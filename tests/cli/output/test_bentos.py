@@ -1,4 +1,4 @@
-"""What a reader is told of a Bento and of an image."""
+"""What is printed about a Bento and about an image."""
 
 from __future__ import annotations
 

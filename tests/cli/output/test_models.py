@@ -1,4 +1,4 @@
-"""What `quantbento models` tells of each stored model, to people and to programs."""
+"""What `quantbento models` prints about each stored model, for people and for programs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def save(made, row: VariantRow | None, name: str = "demo", labels: dict[str, str
 
 
 def rows(capsys) -> list[dict[str, str]]:
-    """The printed table, a dictionary a line."""
+    """The printed table, one dictionary per line."""
     lines = [
         [cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")]
         for line in capsys.readouterr().out.splitlines()

@@ -1,4 +1,4 @@
-"""What a run prints: every figure of every row, why a variant failed, and tags that can be copied whole."""
+"""What a run prints: every figure of every row, why a variant failed, and complete tags that can be copied."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tuning is really done: other roundings than to nearest, and better answers."""
+"""Tuning really happens: weights are not just rounded to nearest, and answers are better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scaling is really applied: other norms and weights than round to nearest has, and better answers."""
+"""Scaling is really applied: norms and weights differ from round to nearest, and answers are better."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""bitsandbytes checkpoints are counted, small, keep what they are told to, and answer like the source."""
+"""bitsandbytes checkpoints are counted, small, leave ignored layers alone, and answer like the source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is quantized is counted in what was written, and a worker that fails is one clear line."""
+"""Quantized layers are counted in the written checkpoint, and a worker that fails gives one clear line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def facts(tmp_path):
 
 
 def write(folder, *packed):
-    """A checkpoint in which these layers take 4 bits a weight and a scale of 2 bytes a row, the others 16."""
+    """A checkpoint in which these layers take 4 bits per weight and 2 bytes of scale per row, the others 16 bits."""
     tensors = {}
     for name, (out, inputs) in LAYERS.items():
         if name in packed:

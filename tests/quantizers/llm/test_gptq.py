@@ -1,4 +1,4 @@
-"""The quantizer over the worker that `tests/workers/test_llm_compressor.py` looks into."""
+"""The quantizer around the worker that `tests/quantizers/llm/workers/test_llm_compressor.py` tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Environments of their own, made of local packages only, and the workers that run in them."""
+"""Isolated environments, made from local packages only, and the workers that run in them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from filelock import FileLock
 from quantbento.core.errors import QuantbentoError
 from quantbento.quantizers.llm import isolated
 
-SECONDS = 60  # at most, until a process has done what it is waited for
+SECONDS = 60  # most time a process may take for what the test waits for
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch) -> Path:
-    """An empty cache, the folder that environments are made in, and no network."""
+    """The folder of environments in an empty cache; the network is off."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("QUANTBENTO_CACHE", "cache")
     monkeypatch.setenv("UV_OFFLINE", "1")
@@ -38,7 +38,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def write_wheel(folder: Path, name: str) -> Path:
-    """A package of one empty module."""
+    """A package with one empty module."""
     folder.mkdir(exist_ok=True)
     file = folder / f"{name}-1.0-py3-none-any.whl"
     info = f"{name}-1.0.dist-info"
@@ -53,7 +53,7 @@ def write_wheel(folder: Path, name: str) -> Path:
 
 
 class Pipe:
-    """A named pipe; nothing can be read from it any more (b"") once all who opened it to write have ended."""
+    """A named pipe. Reading returns b"" once every process that opened it for writing has ended."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -67,7 +67,7 @@ class Pipe:
 
 
 class SlowPackage:
-    """A source distribution whose build says that it has begun, then waits to be told to go on."""
+    """A source distribution whose build signals that it has begun, then waits for permission to go on."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
@@ -214,7 +214,7 @@ def test_next_run_cleans_up_after_a_killed_one(cache, slow):
     assert [name.split("-")[0] for name in left(cache)] == ["staging"]
     python = isolated.environment(["empty"], print)
     assert left(cache) == {python.parent.parent.name}
-    slow.let_go_on()  # uv had no parent any more
+    slow.let_go_on()  # uv no longer had a parent
     slow.wait_until_ended()
     assert can_import(python, "empty")
 
@@ -253,7 +253,7 @@ def test_lock_is_free_after_a_failure(cache):
 
 @pytest.fixture
 def run(tmp_path) -> Callable[..., dict]:
-    """Runs the code of a worker in this Python; `job` is there."""
+    """Runs a worker's code in this Python, with the variable `job` set."""
 
     def run(code: str, on_progress: Callable[[str, int, int], None] = lambda *at: None, **job: object) -> dict:
         script = tmp_path / "worker.py"

@@ -1,4 +1,4 @@
-"""Round to nearest, in each format that vLLM reads: weights are within a step of the source's."""
+"""Round to nearest, in each format that vLLM reads: weights are within one step of the source's."""
 
 from __future__ import annotations
 

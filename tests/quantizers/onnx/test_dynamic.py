@@ -1,4 +1,4 @@
-"""Graphs come out with integer operators where asked, at any batch and length, and never unquantized in silence."""
+"""Quantized graphs have integer operators where asked, at any batch and length, and are never silently unquantized."""
 
 import numpy as np
 import onnx
@@ -14,7 +14,7 @@ from quantbento.tasks.metrics import sqnr_db
 from tests.conftest import labelled_texts
 from tests.jobs import job_of, numbers, onnx_file, quantized, text_job
 
-PER_TOKEN, PER_TENSOR = "MatMulIntegerToFloat", "MatMulInteger"  # what a product is once it is quantized
+PER_TOKEN, PER_TENSOR = "MatMulIntegerToFloat", "MatMulInteger"  # the operator that a quantized MatMul becomes
 BOTH = pytest.mark.parametrize(
     ("activations", "product"),
     [("per_token", PER_TOKEN), ("per_tensor", PER_TENSOR)],
@@ -25,7 +25,7 @@ HALVES = {"left": ["batch", 16], "right": ["batch", 16]}
 
 @pytest.fixture(scope="module")
 def encoder(tiny_encoder, tmp_path_factory):
-    """A job for the tiny encoder; what is exported for one test serves the next."""
+    """A job for the tiny encoder; all tests share one export."""
     return text_job(tiny_encoder, "feature-extraction", labelled_texts(4, seed=5)[0], tmp_path_factory.mktemp("job"))
 
 
@@ -165,7 +165,7 @@ def test_patterns_choose_nodes(own_graph, tmp_path, options, activations, produc
 
 @BOTH
 def test_nodes_without_names_of_their_own_are_quantized(own_graph, tmp_path, activations, product):
-    """Also where a made-up name is some other node's."""
+    """Even if a generated name is already another node's."""
     model = onnx.load(own_graph.source.onnx)
     model.graph.node[0].name, model.graph.node[1].name = "", "MatMul_1"
     onnx.save(model, own_graph.source.onnx)
@@ -236,7 +236,7 @@ def test_nothing_to_quantize_is_an_error(own_graph, tmp_path, options, message):
     ],
 )
 def test_a_product_of_two_inputs_has_no_weight_to_quantize(tmp_path, activations, message):
-    """ONNX Runtime leaves it as it is and says nothing."""
+    """ONNX Runtime silently leaves it as it is."""
     path = onnx_file(
         tmp_path / "pair.onnx",
         [("MatMul", ["left", "right"], ["y"])],

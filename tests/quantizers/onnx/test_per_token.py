@@ -1,4 +1,4 @@
-"""Rows are quantized each with a scale of its own, as the formula says, and nothing else of the graph changes."""
+"""Each row is quantized with its own scale, as the formula says, and nothing else in the graph changes."""
 
 import numpy as np
 import onnx

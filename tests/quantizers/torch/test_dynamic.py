@@ -1,4 +1,4 @@
-"""Chosen layers become INT8 and no others, close to the original, in an artifact that loads without the project."""
+"""Only chosen layers become INT8, close to the original, in an artifact that loads without the project."""
 
 import copy
 import importlib
@@ -47,7 +47,7 @@ class Reader(nn.Module):
 
 
 class Uneven(nn.Module):
-    """Channels from 1 to 1000 in size, brought to one size afterwards."""
+    """Channels of sizes from 1 to 1000, scaled to one size afterwards."""
 
     def __init__(self):
         super().__init__()
@@ -193,7 +193,7 @@ def test_gpt2s_layers_are_quantized_too(tmp_path):
 
 @pytest.fixture(scope="module")
 def gpt2_checkpoint(tmp_path_factory):
-    """Random weights; its head is its table of embeddings, as in GPT-2 itself."""
+    """Random weights; its head shares the embedding table, as in GPT-2 itself."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
@@ -221,7 +221,7 @@ def test_a_gpt2_language_model_is_quantized_and_generates(gpt2_checkpoint, tmp_p
     assert sum(w.numel() for w in int8) >= 0.95 * sum(w.numel() for w in linear)
     assert done.counts == {"Linear": 9}
     assert done.quantized_parameters == sum(w.numel() for w in int8)
-    # The head is a copy of the embeddings now, which stay as they were: both are there, and both count.
+    # The head is now a quantized copy of the embeddings, which stay unchanged: both exist, and both count.
     assert done.parameters == sum(p.numel() for p in source.parameters()) + source.lm_head.weight.numel()
     tokens = np.random.default_rng(0).integers(0, 256, (4, 32))
     with torch.inference_mode():

@@ -16,7 +16,7 @@ from quantbento.judging.report.console import megabytes, speed, verdict, wide_co
 from quantbento.judging.rows import VariantRow
 from quantbento.store import StoredModel, labels
 
-# Of a variant's row; the rest is told otherwise, or of the run and not of the model.
+# Fields of a variant's row to show. The others are shown elsewhere, or belong to the run and not to the model.
 FIGURES = [f.name for f in fields(VariantRow) if f.name not in ("name", "tag", "reused", "error")]
 DIGEST_SHOWN = len("sha256:") + 12
 COLUMNS = (
@@ -33,29 +33,30 @@ COLUMNS = (
     "labels",
     "created",
 )
-MAY_BE_LEFT_OUT = ("aliases", "labels")  # where no model has any
+MAY_BE_LEFT_OUT = ("aliases", "labels")  # if no model has any
 
 
 def print_models(models: Sequence[StoredModel]) -> None:
-    """A line a stored model: tag, size, and what its manifest says of it."""
+    """Prints one line per stored model: tag, size, and what its manifest says about it."""
     lines = [_line(described(model)) for model in models]
     table = Table(pad_edge=False)
     shown = [name for name in COLUMNS if name not in MAY_BE_LEFT_OUT or any(line.get(name) for line in lines)]
     for name in shown:
         table.add_column(name, overflow="fold")
     for line in lines:
-        table.add_row(*(Text(line.get(name, "")) for name in shown))  # text: brackets are no markup
+        table.add_row(*(Text(line.get(name, "")) for name in shown))  # Text, so that brackets are not read as markup
     wide_console().print(table)
 
 
 def print_models_json(models: Sequence[StoredModel]) -> None:
-    """A list of objects with the same keys, null where there is nothing, or what JSON has not: NaN and infinity."""
+    """Prints a list of objects with the same keys. Missing values are null, and so are NaN and infinity, which JSON
+    does not have."""
     text = json.dumps([described(model) for model in models])
     print(json.dumps(json.loads(text, parse_constant=lambda name: None), indent=2))
 
 
 def described(model: StoredModel) -> dict[str, Any]:
-    """All that is known of a stored model; `error` says why it is not more, where the model is damaged."""
+    """All that is known about a stored model. If it is damaged, `error` says why something is missing."""
     name, _, version = model.tag.partition(":")
     found: dict[str, Any] = {
         "tag": model.tag,
@@ -111,7 +112,7 @@ def _figures(model: StoredModel) -> dict[str, Any]:
 
 
 def _primary(task: str | None, measured: dict[str, float]) -> str | None:
-    """The metric to show: the first of the task's that was measured."""
+    """The metric to show: the first of the task's primary metrics that was measured."""
     try:
         metrics = registry.task(task or "").primary
     except QuantbentoError:
@@ -120,7 +121,7 @@ def _primary(task: str | None, measured: dict[str, float]) -> str | None:
 
 
 def _line(found: dict[str, Any]) -> dict[str, str]:
-    """A model's cells by column, those left out where there is nothing."""
+    """A model's cells by column; columns without a value are left out."""
     line = {
         "tag": found["tag"],
         "aliases": "not readable" if found["aliases"] is None else ", ".join(found["aliases"]),

@@ -8,7 +8,7 @@ from quantbento.making.resolve import ResolvedRecipe
 
 
 def print_plan(resolved: ResolvedRecipe, notes: list[str]) -> None:
-    """What a run would do, and what was not checked."""
+    """Prints what a run would do, and what was not checked."""
     recipe = resolved.recipe
     print(f"recipe   {recipe.name}: {recipe.task}")
     print(f"model    {_given(recipe.model.model_dump(mode='json', exclude_defaults=True))}")

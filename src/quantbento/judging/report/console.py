@@ -1,4 +1,4 @@
-"""The final table."""
+"""The table at the end of a run."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rich.table import Table
 from quantbento.judging.rows import ReferenceRow, Report, VariantRow
 from quantbento.recipe.gates import GateResult
 
-WIDTH_OF_A_LOG = 400  # more than any table needs: no line of a log is folded
+WIDTH_OF_A_LOG = 400  # more than any table needs, so that no line of a log is folded
 
 
 def print_report(report: Report) -> None:
-    """One row for the baseline, each reference and each variant; below it what failed and why."""
+    """Prints one row for the baseline, each reference and each variant; below the table, what failed and why."""
     table = Table(title=f"{report.recipe} ({report.task})", title_justify="left", pad_edge=False)
     fidelity = _primary(report)
     for name, justify in (
@@ -46,7 +46,7 @@ def print_report(report: Report) -> None:
 
 
 def failures(variant: VariantRow) -> list[str]:
-    """Why a variant is not stored, a line a reason."""
+    """Why a variant is not stored, one line per reason."""
     if variant.error:
         return [variant.error]
     return [str(GateResult(**gate)) for gate in variant.gates if not gate["passed"]]
@@ -59,7 +59,7 @@ def megabytes(size: int | None) -> str:
 
 
 def wide_console() -> Console:
-    """Where tables go: as wide as the terminal, or as wide as they need to be in a log."""
+    """A console for tables: as wide as the terminal, or in a log as wide as a table needs."""
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else WIDTH_OF_A_LOG)
 
 

@@ -1,1 +1,1 @@
-"""For checkpoints of causal language models."""
+"""Quantizers for checkpoints of causal language models."""

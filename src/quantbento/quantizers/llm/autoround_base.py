@@ -1,4 +1,4 @@
-"""What the methods of the library AutoRound share: 4-bit weights in a format that vLLM serves."""
+"""What the quantizers built on the AutoRound library share: 4-bit weights in a format that vLLM serves."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Int4Options(GroupOptions):
 
 
 class AutoRoundQuantizer(CheckpointQuantizer):
-    """`name` is the worker's method."""
+    """`name` is also the name of the worker's method."""
 
     scheme = "W4A16"
     modules = ("auto_round",)

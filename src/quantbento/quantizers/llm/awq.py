@@ -1,5 +1,5 @@
-"""AWQ: channels that meet large activations are scaled up before rounding, and the layer before them down
-(https://arxiv.org/abs/2306.00978). Scales are searched on the calibration data."""
+"""AWQ: weight channels that meet large activations are scaled up before rounding, and the layer before is scaled down
+to match (https://arxiv.org/abs/2306.00978). Scales are searched on the calibration data."""
 
 from __future__ import annotations
 

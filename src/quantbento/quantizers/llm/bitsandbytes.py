@@ -1,5 +1,6 @@
 """bitsandbytes through Transformers: NF4 (QLoRA's 4-bit float, https://arxiv.org/abs/2305.14314) and LLM.int8()
-(https://arxiv.org/abs/2208.07339). Saved quantized; vLLM no longer loads it, Transformers does."""
+(https://arxiv.org/abs/2208.07339). The checkpoint is saved quantized. vLLM no longer loads such checkpoints;
+Transformers does."""
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions, ch
 
 class Nf4Options(CheckpointOptions):
     double_quantization: bool = Field(True, description="quantize the scales too")
-    compute_dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="the model's, if auto")
+    compute_dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field("auto", description="auto: the model's")
 
 
 class Int8Options(CheckpointOptions):
-    threshold: float = Field(6.0, ge=0, description="activations beyond it are multiplied in 16 bit")
+    threshold: float = Field(6.0, ge=0, description="activations above it are multiplied in 16 bit")
 
 
 class BitsAndBytes(Quantizer):

@@ -1,5 +1,5 @@
-"""What the quantizers of language models' checkpoints share: which layers, what is checked before, what is counted
-after. The work is done by a worker script in a process of its own, whose memory and settings end with it."""
+"""What the quantizers for language model checkpoints share: choosing layers, checks before the work, counts after it.
+A worker script does the work in a separate process, so its memory and settings end with it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from quantbento.quantizers.llm import isolated
 from quantbento.runtimes.vllm_settings import runs_on_cpu
 
 Scheme = Literal["W4A16", "W4A16_ASYM"]
-CPU_MULTIPLE = 32  # of both dimensions of a layer, in vLLM's 4-bit kernels for CPUs
+CPU_MULTIPLE = 32  # vLLM's 4-bit kernels for CPUs need both dimensions of a layer to be a multiple of it
 
 
 class CheckpointOptions(QuantizerOptions):
@@ -30,22 +30,22 @@ class CheckpointOptions(QuantizerOptions):
 
 
 class GroupOptions(CheckpointOptions):
-    group_size: int = Field(128, ge=-1, description="input channels that share a scale; -1: all of a row")
+    group_size: int = Field(128, ge=-1, description="input channels per scale; -1: one scale per row")
 
 
 class CheckpointQuantizer(Quantizer):
-    """Writes a checkpoint for vLLM by a worker script."""
+    """Has a worker script write a checkpoint for vLLM."""
 
     runtimes = ("vllm",)
     starts_from = ("checkpoint",)
     extra = "llm"
     devices = ("cpu", "cuda")
     worker: ClassVar[Path]
-    requirements: ClassVar[Sequence[str]] = ()  # of the worker's own environment; without any it shares this one
+    requirements: ClassVar[Sequence[str]] = ()  # of the worker's own environment; if empty, it uses this one
 
     @abstractmethod
     def job(self, options: Any) -> dict[str, Any]:
-        """The worker's job, without what all of them have."""
+        """The worker's job, without the keys that every worker gets."""
 
     def preflight(self, model: CheckpointFacts, options: Any) -> list[str]:
         try:
@@ -82,7 +82,7 @@ class CheckpointQuantizer(Quantizer):
 
 
 def choose(model: CheckpointFacts, options: CheckpointOptions) -> list[str]:
-    """The linear layers to quantize; raises `QuantbentoError` where none are, or where a pattern matches nothing."""
+    """The linear layers to quantize. Raises `QuantbentoError` if there are none, or if a pattern matches nothing."""
     chosen = select(model.linears, ["*"], options.ignore, "linear layer")
     if not chosen:
         raise QuantbentoError(f"ignore leaves none of the {len(model.linears)} linear layers to quantize")
@@ -90,10 +90,10 @@ def choose(model: CheckpointFacts, options: CheckpointOptions) -> list[str]:
 
 
 def count(facts: CheckpointFacts, chosen: list[str], folder: Path, scheme: str) -> Quantized:
-    """What is quantized in the written checkpoint.
+    """Counts what is quantized in the written checkpoint.
 
     Raises:
-        QuantbentoError: nothing is.
+        QuantbentoError: nothing is quantized.
     """
     done = checkpoint.quantized_bytes(folder, list(facts.linears))
     if not done:
@@ -128,7 +128,7 @@ def _fused_problems(model: CheckpointFacts, chosen: list[str]) -> list[str]:
 
 
 def _shape_problems(model: CheckpointFacts, chosen: list[str], group_size: int) -> list[str]:
-    """Every layer that does not fit in one sentence a reason, by the first of them."""
+    """The layers that do not fit: one sentence per reason, which names the first such layer."""
     problems = []
     if group_size in (0, 1):
         problems.append(f"group_size {group_size} makes no groups; use a power of two, or -1 for one scale a row")
@@ -158,5 +158,5 @@ def _and_more(names: list[str]) -> str:
 
 
 def _divisor(inputs: list[int]) -> int:
-    """The largest usual group size that divides them all."""
+    """The largest common group size that divides them all; -1 if none does."""
     return next((g for g in (128, 64, 32, 16) if all(i % g == 0 for i in inputs)), -1)

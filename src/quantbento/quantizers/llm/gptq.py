@@ -1,5 +1,5 @@
-"""GPTQ: weights are rounded one input channel after the other, the error of each spread over those that follow
-(https://arxiv.org/abs/2210.17323), in static activation order. By llm-compressor, in an environment of its own."""
+"""GPTQ: weights are rounded one input channel after the other, and the error of each is spread over those that follow
+(https://arxiv.org/abs/2210.17323), in static activation order. Done by llm-compressor in an isolated environment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from quantbento.quantizers.llm.workers import LLM_COMPRESSOR, LLM_COMPRESSOR_REQ
 
 class GptqOptions(GroupOptions):
     scheme: Scheme = Field("W4A16", description="W4A16 is symmetric; W4A16_ASYM has zero points")
-    dampening: float = Field(0.01, gt=0, le=1, description="added to the Hessian's diagonal, of its mean")
+    dampening: float = Field(0.01, gt=0, le=1, description="share of its mean added to the Hessian's diagonal")
 
 
 class Gptq(CheckpointQuantizer):

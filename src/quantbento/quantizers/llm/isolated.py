@@ -1,6 +1,6 @@
-"""Runs a worker script in a Python environment of its own, for packages whose pins conflict with this one's.
+"""Runs a worker script in an isolated Python environment, for packages whose pins conflict with this environment.
 
-1. `environment` makes the environment with uv on first use, and gives its interpreter from then on.
+1. `environment` creates it with uv on first use, and returns its interpreter.
 2. `run` starts the worker in it: the job goes in as a JSON file, progress and the result come back as JSON lines
    (`quantbento.quantizers.llm.workers` says what a worker writes).
 """
@@ -27,20 +27,20 @@ from filelock import FileLock, Timeout
 
 from quantbento.core.errors import QuantbentoError
 
-COMPLETE = "quantbento.json"  # in an environment once everything is installed; says what is in it
+COMPLETE = "quantbento.json"  # written when everything is installed; says what the environment holds
 
 
 def environment(requirements: Sequence[str], say: Callable[[str], None]) -> Path:
-    """The interpreter of an environment that holds `requirements`, made now if there is none yet.
+    """The interpreter of an environment that holds `requirements`. The environment is created if it does not exist.
 
-    It lies in `<cache>/environments/<hash of the requirements and of this Python's version>`; the cache is
-    `QUANTBENTO_CACHE`, or `.cache` in the current folder. It is made in a staging folder and moved when complete, so
-    that an installation that goes on after its parent was killed cannot write into the next one. (The folder may be
-    moved: only its interpreter is used, and uv writes scripts that do not hold their place.)
+    It lies in `<cache>/environments/<hash of the requirements and of this Python's version>`. The cache is
+    `QUANTBENTO_CACHE`, or `.cache` in the current folder. The environment is made in a staging folder and moved when
+    complete, so that an installation that goes on after its parent was killed cannot write into the next one. (Moving
+    is safe: only the interpreter is used, and uv's relocatable scripts do not contain their own path.)
 
     Args:
         requirements: as in a requirements file; paths must be absolute.
-        say: gets a line when the installation begins, and some as it goes on.
+        say: is called with one line when the installation begins, and with more as it goes on.
 
     Raises:
         QuantbentoError: uv is missing or cannot install them, or the cache cannot be written.
@@ -63,16 +63,16 @@ def environment(requirements: Sequence[str], say: Callable[[str], None]) -> Path
 def run(
     python: Path, script: Path, job: dict[str, Any], on_progress: Callable[[str, int, int], None]
 ) -> dict[str, Any]:
-    """The result of a worker, which ends before this returns or raises, with every process of its group.
+    """The result of a worker. The worker and every process of its group end before this returns or raises.
 
     Args:
         python: the interpreter, which sees its own packages only.
         script: the worker.
         job: what it works from; JSON.
-        on_progress: gets (stage, done, total).
+        on_progress: is called with (stage, done, total).
 
     Raises:
-        QuantbentoError: the worker's own error, or how it ended without one.
+        QuantbentoError: the worker's own error, or how it ended without a result.
     """
     with tempfile.TemporaryDirectory(prefix="quantbento-job-") as folder:
         job_file, log = Path(folder, "job.json"), Path(folder, "stderr.log")
@@ -92,7 +92,7 @@ def run(
 
 
 def _make(final: Path, content: dict[str, Any], say: Callable[[str], None]) -> None:
-    """Installs into a staging folder and moves it; whatever goes wrong, nothing is left."""
+    """Installs into a staging folder and moves it. Whatever goes wrong, nothing is left behind."""
     uv, requirements = _uv(), content["requirements"]
     staging = final.parent / f"staging-{uuid.uuid4().hex}"
     say(f"installing {', '.join(requirements)} into an environment of its own (once)")
@@ -108,7 +108,7 @@ def _make(final: Path, content: dict[str, Any], say: Callable[[str], None]) -> N
 
 def _run_uv(command: Sequence[str | Path], requirements: Sequence[str], say: Callable[[str], None]) -> None:
     output: deque[str] = deque(maxlen=200)
-    # Outside any project: uv would take the overrides of the one it is started in.
+    # Started outside any project: uv would apply the overrides of the project it is started in.
     outside = Path(sys.prefix).anchor
     with _child(command, subprocess.STDOUT, outside, UV_FIND_LINKS=_find_links()) as uv:
         for line in uv.stdout or ():
@@ -138,14 +138,14 @@ def _cannot_install(requirements: Iterable[str], reason: str) -> QuantbentoError
 
 
 def _find_links() -> str:
-    """Folders of wheels: uv's setting, which parts them by commas, or else pip's, which parts them by spaces."""
+    """Folders of wheels: from uv's setting (separated by commas), or else from pip's (separated by spaces)."""
     own = os.environ.get("UV_FIND_LINKS")
     links = own.split(",") if own else os.environ.get("PIP_FIND_LINKS", "").split()
     return ",".join(link if "://" in link else str(Path(link).absolute()) for link in links)
 
 
 def _uv() -> str:
-    """uv of the `uv` package, or else the one on PATH."""
+    """The path of uv: from the `uv` package, or else the one on PATH."""
     try:
         from uv import find_uv_bin
 
@@ -161,13 +161,14 @@ def _python(folder: Path) -> Path:
 
 
 def _complete(folder: Path) -> bool:
-    """False also where the Python it was made with is gone: its interpreter is a link to that one."""
+    """Whether the environment can be used. It cannot if the Python it was made with is gone: its interpreter is a
+    link to that one."""
     return (folder / COMPLETE).is_file() and _python(folder).exists()
 
 
 @contextlib.contextmanager
 def _one_at_a_time(root: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Holds the only lock there is for making environments: whatever is staged then was left by a dead run."""
+    """Holds the one lock for making environments. Staging folders found while it is held were left by dead runs."""
     lock = FileLock(root / "lock")
     try:
         lock.acquire(timeout=0)
@@ -182,7 +183,7 @@ def _one_at_a_time(root: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _reported(requirements: Iterable[str], root: Path) -> Iterator[None]:
-    """A disk that is full or read-only as an error that says so."""
+    """Turns an `OSError`, such as a full or read-only disk, into an error that says so."""
     try:
         yield
     except OSError as error:
@@ -197,10 +198,10 @@ def _reported(requirements: Iterable[str], root: Path) -> Iterator[None]:
 def _child(
     command: Sequence[str | Path], stderr: Any, folder: str | None = None, **variables: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """A process that is ended with all its group when the block is left, however it is left.
+    """A process that is killed with its whole group when the block is left, in whatever way.
 
-    It sees our environment variables without those that lead to our packages. Its stdin stays open as long as this
-    process lives: a worker can tell from it that its parent was killed.
+    It gets our environment variables without those that lead to our packages. Its stdin stays open as long as this
+    process lives, so a worker notices when its parent was killed.
     """
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON") and k != "VIRTUAL_ENV"}
     with subprocess.Popen(
@@ -224,7 +225,7 @@ def _child(
 
 
 def _messages(lines: Iterable[str]) -> Iterator[Any]:
-    """What is JSON among the lines; libraries print other things."""
+    """The lines that are JSON; libraries print other lines too."""
     for line in lines:
         with contextlib.suppress(ValueError):
             yield json.loads(line)

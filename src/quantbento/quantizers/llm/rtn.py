@@ -1,4 +1,4 @@
-"""4-bit weights rounded to nearest, one scale per group: the floor that every other method must beat or equal."""
+"""4-bit weights rounded to nearest, one scale per group: the floor that every other method must reach or beat."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""SmoothQuant, then GPTQ: INT8 weights and INT8 activations, the activations' outliers moved into the weights first
-(https://arxiv.org/abs/2211.10438). By llm-compressor, in an environment of its own."""
+"""SmoothQuant, then GPTQ: INT8 weights and INT8 activations. Activation outliers are moved into the weights first
+(https://arxiv.org/abs/2211.10438). Done by llm-compressor in an isolated environment."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from quantbento.quantizers.llm.workers import LLM_COMPRESSOR, LLM_COMPRESSOR_REQ
 
 
 class SmoothQuantOptions(CheckpointOptions):
-    smoothing_strength: float = Field(0.8, ge=0, le=1, description="how much of the range goes into the weights")
-    dampening: float = Field(0.01, gt=0, le=1, description="of GPTQ: added to the Hessian's diagonal, of its mean")
+    smoothing_strength: float = Field(0.8, ge=0, le=1, description="how much of the range moves to the weights")
+    dampening: float = Field(0.01, gt=0, le=1, description="GPTQ: share of its mean added to the Hessian's diagonal")
 
 
 class SmoothQuant(CheckpointQuantizer):

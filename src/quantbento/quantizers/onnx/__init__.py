@@ -1,1 +1,1 @@
-"""For ONNX graphs."""
+"""Quantizers for ONNX graphs."""

@@ -1,10 +1,10 @@
 """INT8 weights and, at run time, 8-bit activations for an ONNX graph.
 
-The graph is the user's own or exported here (dynamo, opset 20, dynamic batch and sequence). By default activations
-have a scale a token (`per_token.py`); `activations: per_tensor` is ONNX Runtime's own dynamic quantization,
-which knows more operators. Convolutions are quantized only when asked for: ConvInteger is slower than a float
-convolution on most CPUs. Afterwards the nodes are counted: ONNX Runtime can pass over every node without a word
-(microsoft/onnxruntime#24459).
+The graph is the user's own, or exported here (dynamo, opset 20, dynamic batch and sequence). By default activations
+have one scale per token (`per_token.py`); `activations: per_tensor` is ONNX Runtime's own dynamic quantization,
+which supports more operators. Convolutions are quantized only when asked for: ConvInteger is slower than a float
+convolution on most CPUs. The quantized nodes are counted in the result, because ONNX Runtime can silently skip every
+node (microsoft/onnxruntime#24459).
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ INTEGER_OPS = (
 
 class OnnxDynamicOptions(QuantizerOptions):
     activations: Literal["per_token", "per_tensor"] = "per_token"
-    per_channel: bool = Field(True, description="a scale a column of the weights")
+    per_channel: bool = Field(True, description="one scale per column of the weights")
     weight_type: Literal["int8", "uint8"] = "int8"
     reduce_range: bool = Field(False, description="7-bit weights, for x86 CPUs without VNNI, which saturate")
-    include_ops: list[str] | None = Field(None, description="operator types; all that can be, convolutions apart")
+    include_ops: list[str] | None = Field(None, description="operator types; by default all but convolutions")
     exclude_ops: list[str] = []
     include_nodes: list[str] = Field(["*"], description="fnmatch patterns of node names")
     exclude_nodes: list[str] = []
@@ -64,7 +64,7 @@ class OnnxDynamicOptions(QuantizerOptions):
 
     @property
     def ops(self) -> list[str]:
-        """Operator types to quantize. Gemm is among MatMul, as which it is quantized."""
+        """Operator types to quantize. Gemm counts as MatMul, because it is quantized as one."""
         default = per_token.OPS if self.activations == "per_token" else PER_TENSOR_OPS
         given = ["MatMul" if op == "Gemm" else op for op in self.include_ops or default]
         return [op for op in dict.fromkeys(given) if op not in self.exclude_ops]
@@ -101,7 +101,7 @@ class OnnxDynamic(Quantizer):
                 f"(it has {', '.join(sorted({n.op_type for n in model.graph.node}))})"
             )
         nodes = select(candidates, options.include_nodes, options.exclude_nodes, "node")
-        if not nodes:  # ONNX Runtime takes an empty list for all of them
+        if not nodes:  # ONNX Runtime would read an empty list as all nodes
             raise QuantbentoError(
                 f"onnx-dynamic would quantize nothing: the patterns leave none of the {len(candidates)} nodes"
             )
@@ -144,8 +144,8 @@ def _check_opset(model: Any) -> None:
 
 
 def _prepared(model: Any) -> Any:
-    """The graph in the form the quantizer expects: Gemm as MatMul and Add (it knows no other, and would pass over
-    Gemm in silence), every node with a name of its own, and no stale shapes of transposed weights."""
+    """The graph in the form the quantizer expects: Gemm as MatMul and Add (it would silently skip Gemm), a unique name
+    for every node, and no stale shapes of transposed weights."""
     from onnxruntime.quantization.onnx_model import ONNXModel
 
     _transpose_gemm_weights(model.graph)
@@ -163,7 +163,7 @@ def _prepared(model: Any) -> Any:
 
 
 def _transpose_gemm_weights(graph: Any) -> None:
-    """`replace_gemm_with_matmul` transposes a weight in place, once for each Gemm that uses it: so do it here."""
+    """Transposes each weight once. `replace_gemm_with_matmul` would do it in place, once for each Gemm that uses it."""
     from onnx import numpy_helper
 
     weights = {i.name: i for i in graph.initializer}

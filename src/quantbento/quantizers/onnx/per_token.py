@@ -1,14 +1,14 @@
-"""INT8 for an ONNX graph with one activation scale a token (a row), computed at run time.
+"""INT8 for an ONNX graph with one activation scale per token (per row), computed at run time.
 
-ONNX Runtime's own dynamic quantization takes one scale for a whole batch, so that what a text is answered depends
-on the texts beside it: MiniLM's embeddings of a sentence alone and in a batch had a cosine as low as 0.95. With a
-scale a row an answer is the same to the bit whatever stands beside it, it is nearer to full precision (mean cosine
-0.997 instead of 0.993), and it costs the same time. For x (rows, k) and weights w (k, n):
+ONNX Runtime's own dynamic quantization takes one scale for a whole batch, so the answer to a text depends on the texts
+beside it: MiniLM's embeddings of a sentence alone and in a batch had a cosine as low as 0.95. With one scale per row,
+an answer is bit-identical whatever else is in the batch, it is nearer to full precision (mean cosine 0.997 instead of
+0.993), and it takes the same time. For x (rows, k) and weights w (k, n):
 
     s = max|x| / 127 of each row        q = round(x / s) + 128, as uint8
     y = s * (q - 128) @ w8 * s_w        with w8 the weights in int8 and s_w their scales
 
-Rows of an embedding table get a scale each, too.
+An embedding table gets one scale per row, too.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from typing import Any
 import numpy as np
 
 OPS = ("MatMul", "Gather")
-OLDEST_OPSET = 18  # from which ReduceMax takes its axes as an input
+OLDEST_OPSET = 18  # since then ReduceMax takes its axes as an input
 _MINUS_ONE, _ONE, _ZERO = "quantbento/minus_one", "quantbento/one", "quantbento/zero"
 
 
 def quantizable(model: Any, ops: Iterable[str]) -> list[str]:
-    """Names of the nodes this can quantize: a MatMul with constant weights, a look-up in a constant float table."""
+    """Names of the nodes that can be quantized: MatMul with constant weights, Gather from a constant float table."""
     weights = {i.name: i for i in model.graph.initializer}
     ops = set(ops)
     return [node.name for node in model.graph.node if node.op_type in ops and _weight(node, weights) is not None]
 
 
 def quantize(model: Any, nodes: Iterable[str], per_channel: bool, reduce_range: bool) -> Any:
-    """The model with the named nodes in INT8, in place. `reduce_range` leaves weights 7 bits."""
+    """Quantizes the named nodes to INT8, in place, and returns the model. `reduce_range` leaves weights 7 bits."""
     from onnx import helper
 
     chosen = set(nodes)
@@ -50,7 +50,7 @@ def quantize(model: Any, nodes: Iterable[str], per_channel: bool, reduce_range: 
 
 
 class _Rewriter:
-    """Collects the new graph's nodes and constants; `finish` puts them in place of the old."""
+    """Collects the new graph's nodes and constants; `finish` replaces the old ones with them."""
 
     def __init__(self, graph: Any, per_channel: bool, largest: int) -> None:
         self.graph, self.per_channel, self.largest = graph, per_channel, largest
@@ -103,7 +103,7 @@ class _Rewriter:
         self._add("Mul", (f"{name}/as_float", f"{name}/table_scale_rows"), node.output[0])
 
     def finish(self) -> None:
-        """Keeps a weight that some other node still reads."""
+        """Puts the collected nodes and constants into the graph. Weights that another node still reads are kept."""
         from onnx import numpy_helper
 
         used = {name for node in self.nodes for name in node.input} | {o.name for o in self.graph.output}
@@ -114,7 +114,7 @@ class _Rewriter:
         self.graph.initializer.extend([*kept, *new])
 
     def _quantized_rows(self, activation: str, width: int) -> str:
-        """Adds the nodes that quantize an activation, once; gives the prefix of their outputs."""
+        """Adds the nodes that quantize an activation, once. Returns the prefix of their outputs' names."""
         if activation in self._rows:
             return self._rows[activation]
         name = self._rows[activation] = f"quantbento/rows/{activation}"

@@ -1,1 +1,1 @@
-"""For PyTorch modules."""
+"""Quantizers for PyTorch modules."""

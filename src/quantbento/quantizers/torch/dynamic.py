@@ -1,8 +1,8 @@
 """INT8 weights and, at run time, INT8 activations for a PyTorch module's linear and recurrent layers.
 
-`torch.ao.quantization.quantize_dynamic` on a copy of the module, saved with cloudpickle. Weights are per output
-channel by default: per tensor, MiniLM's embeddings have a mean cosine of 0.936 to the original's, per channel 0.973.
-The API is deprecated upstream (pytorch/ao#2259) and still the fastest eager INT8 on CPU.
+`torch.ao.quantization.quantize_dynamic` on a copy of the module, saved with cloudpickle. Weights have one scale per
+output channel by default: MiniLM's embeddings then have a mean cosine of 0.973 to the original's, and 0.936 with one
+scale per tensor. The API is deprecated upstream (pytorch/ao#2259) but still the fastest eager INT8 on CPU.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _runtime_config(task: Task, module: Any, folder: Path) -> dict[str, Any]:
         return {"output_names": task.output_names}
     from quantbento.runtimes.torch import MODEL
 
-    # A language model's runtime asks these how to generate.
+    # The runtime of a language model reads from these how to generate.
     module.config.save_pretrained(folder)
     module.generation_config.save_pretrained(folder)
     return {"pickled": MODEL}
@@ -87,8 +87,8 @@ def _qconfig(kind: Any, per_channel: bool) -> Any:
 
 
 def _conv1d_as_linear(module: Any) -> Any:
-    """GPT-2's layers are `Conv1D`, a linear layer with its weight transposed, which quantization passes over in
-    silence; the same layers as `nn.Linear`, in place."""
+    """Replaces `Conv1D` layers with `nn.Linear`, in place. GPT-2's layers are `Conv1D`, a linear layer with its weight
+    transposed, which quantization silently skips."""
     import torch
 
     for parent in list(module.modules()):
@@ -104,8 +104,8 @@ def _conv1d_as_linear(module: Any) -> Any:
 
 
 def _count(before: dict[str, Any], module: Any, chosen: list[str], runtime_config: dict[str, Any]) -> Quantized:
-    """Counts by looking at the result: a layer that was asked for may have been passed over in silence, and one that
-    shared its weights (a head that is the table of embeddings) has its own now, beside the others'."""
+    """Counts by looking at the result. A chosen layer may have been skipped silently, and a layer that shared its
+    weights (a head that is also the embedding table) now has its own copy besides the shared one."""
     after = dict(module.named_modules())
     done = [n for n in chosen if "quantized" in type(after[n]).__module__]
     if not done:

@@ -1,4 +1,4 @@
-"""The worker, in the environment it is made for: some minutes the first time, then some seconds a test."""
+"""The worker in the environment it is made for: a few minutes the first time, then a few seconds per test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow
 
-TOKENS = np.random.default_rng(0).integers(0, 40, (16, 64))  # few of the vocabulary: their features are correlated
+TOKENS = np.random.default_rng(0).integers(0, 40, (16, 64))  # few of the vocabulary, so features correlate
 GROUP = 128
 LEFT_OUT = "model.layers.1.mlp.down_proj"
 LAYERS = {
@@ -35,7 +35,7 @@ def python() -> Path:
 
 @pytest.fixture(scope="module")
 def tiny_llama(tmp_path_factory) -> Path:
-    """2 layers of 256 dimensions with random weights, in bfloat16; the head shares the embedding's weights."""
+    """2 layers with 256 dimensions and random weights, in bfloat16; the head shares the embedding's weights."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -64,7 +64,7 @@ def tiny_llama(tmp_path_factory) -> Path:
 
 
 class Made:
-    """What the worker made of the tiny Llama."""
+    """The checkpoint that the worker made from the tiny Llama."""
 
     def __init__(self, python: Path, model: Path, folder: Path, **changed: object) -> None:
         self.folder = folder / "made"
@@ -111,7 +111,7 @@ def smoothquant(python, tiny_llama, tmp_path_factory) -> Made:
 
 
 def load(folder: Path):
-    """In this environment, whose compressed-tensors is older than the worker's."""
+    """Loads it in this environment, whose compressed-tensors is older than the worker's."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -122,7 +122,7 @@ def load(folder: Path):
 
 
 def cosine_of_logits(one: Path, other: Path) -> float:
-    """Over all positions of the calibration sequences."""
+    """The cosine over all positions of the calibration sequences."""
     import torch
 
     tokens = torch.from_numpy(TOKENS)
@@ -205,7 +205,7 @@ def test_smoothquant_makes_int8_weights_and_activations(smoothquant):
 
 
 def test_smoothquant_moves_range_from_activations_to_weights(smoothquant):
-    """The norms were all ones; what they are divided by, the weights after them are multiplied with."""
+    """The norms were all ones. They are divided by a factor, and the weights after them are multiplied by it."""
     norms = {name: t for name, t in smoothquant.tensors().items() if name.endswith("layernorm.weight")}
     assert len(norms) == 4
     assert all(norm.float().std() > 0.01 for norm in norms.values())
@@ -216,7 +216,7 @@ def test_smoothquant_answers_like_the_source(smoothquant, tiny_llama):
 
 
 def test_asymmetric_scheme_and_layers_that_were_only_rounded(python, tiny_llama, tmp_path):
-    """One token over and over spans one dimension: no Hessian of it can be inverted without dampening."""
+    """The same token over and over spans one dimension, so no Hessian can be inverted without dampening."""
     made = Made(
         python,
         tiny_llama,

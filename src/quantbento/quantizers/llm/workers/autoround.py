@@ -8,12 +8,12 @@ The job:
                         "awq": activation-aware scaling (https://arxiv.org/abs/2306.00978), then round to nearest
                         "autoround": rounding and clipping tuned by sign gradients (https://arxiv.org/abs/2309.05516)
     scheme              W4A16 or W4A16_ASYM
-    group_size          input channels that share a scale; -1 for all of a row
+    group_size          input channels that share a scale; -1 for one scale per row
     ignore              exact names of the linear layers to leave as they are
     format              as AutoRound names it: llm_compressor, auto_gptq, auto_awq
     iterations, seed    of "autoround"
 
-The result is empty: the checkpoint tells what was done.
+The result is empty: the checkpoint shows what was done.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
             "seqlen": rows.shape[1],
             "batch_size": min(8, len(rows)),
         }
-    # Unknown arguments of AutoRound are ignored: what each method did is proven by its tests, on the weights.
+    # AutoRound ignores unknown arguments, so the tests check on the weights what each method did.
     methods: dict[str, dict[str, Any]] = {
         "rtn": {"iters": 0, "disable_opt_rtn": True},
         "awq": {"alg_configs": [AWQConfig(), "rtn"]},
@@ -73,7 +73,7 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
 
 
 def _flatten(folder: Path) -> None:
-    """AutoRound writes into a folder named after the model and the scheme."""
+    """Moves the files up: AutoRound writes into a folder named after the model and the scheme."""
     for config in (folder / "written").rglob("config.json"):
         for path in config.parent.iterdir():
             path.rename(folder / path.name)
@@ -81,8 +81,8 @@ def _flatten(folder: Path) -> None:
 
 
 def _as_vllm_reads_it(model: Path, folder: Path) -> None:
-    """In the model's own dtype: on a CPU without bf16 instructions AutoRound works in float32, and writes embeddings
-    and norms so."""
+    """Casts to the model's own dtype: on a CPU without bf16 instructions AutoRound works in float32, and writes
+    embeddings and norms in float32 too."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -94,14 +94,14 @@ def _as_vllm_reads_it(model: Path, folder: Path) -> None:
         save_file(cast, path, metadata={"format": "pt"})
     config.pop("torch_dtype", None)
     config["dtype"] = name
-    # Of GPTQ's format, where layers are ignored. Names without the block: vLLM would take the ignored ones for
-    # quantized. Without it, vLLM looks at the tensors.
+    # GPTQ's format has this key where layers are ignored. Its names lack the block, so vLLM would take the ignored
+    # layers for quantized. Without the key, vLLM looks at the tensors.
     config["quantization_config"].pop("modules_in_block_to_quantize", None)
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
 def _watch(stage: str, on_progress: OnProgress) -> None:
-    """AutoRound tells how far it is by its progress bar only, one step a block."""
+    """Reads progress from AutoRound's progress bar, the only place that has it: one step per block."""
     from tqdm.std import tqdm
 
     update = tqdm.update

@@ -1,6 +1,6 @@
 """Quantizes a causal language model with llm-compressor, and writes it as a compressed-tensors checkpoint.
 
-Runs where llm-compressor is installed (`LLM_COMPRESSOR_REQUIREMENTS`) and imports nothing of quantbento. The job:
+Runs where llm-compressor is installed (`LLM_COMPRESSOR_REQUIREMENTS`) and imports nothing from quantbento. The job:
 
     model, output         folders in hub format; what is not quantized is written in bfloat16
     calibration           .npy file of int64 token ids, shape (sequences, tokens)
@@ -9,11 +9,11 @@ Runs where llm-compressor is installed (`LLM_COMPRESSOR_REQUIREMENTS`) and impor
     scheme                as compressed-tensors names it: W4A16, W4A16_ASYM, W8A8
     group_size            input channels that share a scale; null for the scheme's own
     ignore                exact names of the linear layers to leave as they are
-    smoothing_strength    of "smoothquant", 0 to 1: how much of the activations' range goes over to the weights
+    smoothing_strength    for "smoothquant", 0 to 1: how much of the activations' range the weights take over
     dampening             added to the Hessian's diagonal, as a fraction of its mean
 
-The result: `rounded`, a sentence on those layers whose Hessian could not be inverted and that were rounded to nearest
-instead, or null. What was quantized, the checkpoint tells.
+The result: `rounded`, a sentence about layers that were rounded to nearest because their Hessian could not be
+inverted, or null. The checkpoint shows what was quantized.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _modifiers(job: dict[str, Any]) -> list[Any]:
 
 
 def _calibration(file: str) -> Any:
-    """A batch a sequence."""
+    """One batch per sequence."""
     import numpy as np
     import torch
     from torch.utils.data import DataLoader
@@ -75,8 +75,8 @@ def _calibration(file: str) -> Any:
 
 
 def _watch(stages: list[str], on_progress: OnProgress) -> None:
-    """llm-compressor tells how far it is by the descriptions of its progress bars only, and each of its modifiers
-    begins anew: "(1/33): Calibrating"."""
+    """Reads progress from the descriptions of llm-compressor's progress bars, the only place that has it. Each modifier
+    starts again at one: "(1/33): Calibrating"."""
     from llmcompressor.pipelines.sequential import pipeline
 
     waiting = iter(stages)
@@ -94,7 +94,7 @@ def _watch(stages: list[str], on_progress: OnProgress) -> None:
 
 
 def _rounded() -> list[str]:
-    """Gets the sentence in which GPTQ says that it fell back; it keeps nothing else of that."""
+    """Collects the log message in which GPTQ says that it fell back to rounding; it leaves no other trace of that."""
     from loguru import logger
 
     found: list[str] = []

@@ -1,4 +1,4 @@
-"""What every worker script begins and ends with. Imports the standard library only."""
+"""What every worker script starts with. Imports the standard library only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ OnProgress = Callable[[str, int, int], None]  # stage, done, total
 
 
 def run(work: Callable[[dict[str, Any], OnProgress], dict[str, Any]]) -> None:
-    """Does the job whose file is named on the command line, and writes what this package's docstring says."""
+    """Does the job in the file named on the command line, and writes the messages that this package's docstring
+    lists."""
     write = _channel()
     _end_with_parent()
     try:
@@ -29,7 +30,7 @@ def run(work: Callable[[dict[str, Any], OnProgress], dict[str, Any]]) -> None:
 
 
 def _channel() -> Callable[[dict[str, Any]], None]:
-    """Writes to what was stdout; what libraries print goes to stderr from now on."""
+    """A function that writes to what was stdout. What libraries print goes to stderr from now on."""
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
