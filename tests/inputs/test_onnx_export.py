@@ -23,7 +23,7 @@ class Named(nn.Module):
 
 
 def run(path, batch):
-    return OnnxRuntime.load(path.parent, {}, threads=1, concurrent=False).run(batch)
+    return OnnxRuntime.load(path.parent, {}, threads=1).run(batch)
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def stripped(exported, tmp_path):
 
 
 def run(path, x):
-    return OnnxRuntime.load(path.parent, {}, threads=1, concurrent=False).run({"x": x})["y"]
+    return OnnxRuntime.load(path.parent, {}, threads=1).run({"x": x})["y"]
 
 
 def test_an_exporter_s_traces_go(exported, stripped):

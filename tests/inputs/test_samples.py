@@ -145,3 +145,12 @@ def test_identity_follows_the_content_and_the_settings_not_the_folder(tmp_path):
     two.path.write_text(JSONL + JSONL)
     assert identify(one) != identify(two)
     json.dumps(identify(one))
+
+
+@pytest.mark.parametrize("returned", ["None", "'text'", "3", "(None, [1])"])
+def test_a_factory_that_returns_no_samples_is_one_error(tmp_path, monkeypatch, request, returned):
+    name = f"no_samples_{abs(hash(returned))}"
+    (tmp_path / f"{name}.py").write_text(f"def samples():\n    return {returned}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(QuantbentoError, match=f"'{name}:samples' must return a list of inputs or a mapping"):
+        load_samples(Samples(factory=f"{name}:samples"))

@@ -50,7 +50,7 @@ def slowed(folder, seconds, calls=None):
         time.sleep(seconds)
         return item
 
-    return Predictor(loaded.task, loaded.runtime, {"preprocess": preprocess}, threads=1)
+    return Predictor(loaded.task, loaded.runtime, {"preprocess": preprocess})
 
 
 def test_a_slower_predictor_is_seen(small):

@@ -26,7 +26,7 @@ class Apply(nn.Module):
 
 def predictor(function=lambda x: x, outputs=("output",)):
     task = TensorTask({"x": [2]}, list(outputs), None)
-    return Predictor(task, TorchRuntime(Apply(function), None, list(outputs)), {}, threads=1)
+    return Predictor(task, TorchRuntime(Apply(function), None, list(outputs)), {})
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from quantbento import store
+from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.source import NamedModel
 from quantbento.making import pipeline
 from quantbento.quantizers.onnx.dynamic import OnnxDynamic
@@ -379,6 +380,24 @@ def test_quantizers_of_arrays_get_calibration_and_training_samples_and_never_tho
 
 def halve_named(item):
     return {"points": np.asarray(item["points"]) / 2}
+
+
+def fails(item):
+    raise KeyError("no such column")
+
+
+def test_a_preprocess_that_fails_on_the_samples_is_one_error(tmp_path, bento_home):
+    recipe = {
+        "schema_version": 1,
+        "name": "failing",
+        "task": "tensor",
+        "model": {"factory": "examples.two_moons:model"},
+        "custom_objects": {"preprocess": f"{__name__}:fails"},
+        "evaluation": {"factory": "examples.two_moons:held_out"},
+        "variants": [{"name": "int8", "quantizer": "torch-dynamic"}],
+    }
+    with pytest.raises(QuantbentoError, match="preprocess failed on an evaluation sample: KeyError: 'no such column'"):
+        pipeline.save(recipe, output=tmp_path)
 
 
 COUNTED = """

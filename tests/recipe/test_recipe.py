@@ -74,6 +74,11 @@ def test_paths_start_at_the_recipe_wherever_the_command_runs(tmp_path, monkeypat
         ({"gates": {"max_drop": {"accuracy": -0.1}}}, "gates.max_drop.accuracy: input should be greater"),
         ({"custom_objects": {"preprocess": "a.b"}}, "custom_objects.preprocess: string should match pattern"),
         ({"evaluation": {"factory": "a:b", "count": 0}}, "evaluation.count: input should be greater than 0, not 0"),
+        ({"evaluation": {"factory": "a:b", "split": "dev"}}, "evaluation: split would have no effect with factory"),
+        (
+            {"evaluation": {"factory": "a:b", "text": "t", "label": "l"}},
+            "evaluation: label, text would have no effect with",
+        ),
         ({"calibration": {"factory": "a:b", "sequences": 0}}, "calibration.sequences: input should be greater than 0"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else value[:24],

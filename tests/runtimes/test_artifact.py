@@ -10,6 +10,7 @@ from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes import artifact
 from quantbento.runtimes.onnx import MODEL, OnnxRuntime
+from quantbento.tasks.tensor import TensorTask
 from tests.jobs import job_of, numbers, onnx_file
 
 
@@ -90,3 +91,27 @@ def test_engine_settings_are_vllms_alone(folder, tmp_path):
         folder.mkdir()
         artifact.write(folder, task, registry.runtime(name), {}, {}, {"max_model_len": 64})
         assert artifact.describe(folder)["runtime_config"] == config
+
+
+@pytest.mark.parametrize(
+    ("task", "runtime", "threads", "each", "at_once"),
+    [(False, True, 3, 3, 1), (True, False, 3, 3, 1), (True, True, 1, 1, 1), (True, True, 3, 1, 3)],
+    ids=["large-chunks", "runtime-cannot", "one-core", "chunks-side-by-side"],
+)
+def test_chunks_run_side_by_side_on_a_core_each_where_task_and_runtime_agree(
+    folder, monkeypatch, task, runtime, threads, each, at_once
+):
+    monkeypatch.setattr(TensorTask, "concurrent", task)
+    monkeypatch.setattr(OnnxRuntime, "concurrent", runtime)
+    loaded = artifact.load(folder, threads)
+    assert loaded.runtime._session.get_session_options().intra_op_num_threads == each
+    assert (loaded._pool._max_workers if loaded._pool else 1) == at_once
+
+
+def test_custom_objects_whose_package_is_gone_are_one_error_before_the_engine_starts(folder, monkeypatch):
+    (folder / artifact.CUSTOM_OBJECTS).write_bytes(b"cproject_that_is_not_here\nfunction\n.")
+    monkeypatch.setattr(OnnxRuntime, "load", lambda *_, **__: pytest.fail("the engine was started"))
+    with pytest.raises(
+        QuantbentoError, match="custom objects saved with the model need the package 'project_that_is_not"
+    ):
+        artifact.load(folder)

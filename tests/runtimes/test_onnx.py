@@ -22,7 +22,7 @@ def folder(tmp_path):
 
 
 def test_inputs_and_outputs_go_by_name(folder):
-    runtime = OnnxRuntime.load(folder, {}, threads=1, concurrent=False)
+    runtime = OnnxRuntime.load(folder, {}, threads=1)
     b, a = numbers(3, 4, seed=1), numbers(3, 8, seed=2)
     found = runtime.run({"b": b, "a": a})
     assert list(found) == ["product", "difference"]
@@ -30,19 +30,16 @@ def test_inputs_and_outputs_go_by_name(folder):
     np.testing.assert_allclose(found["difference"], a @ numbers(8, 4) - b, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("concurrent", "expected"), [(False, 3), (True, 1)], ids=["spread-over-cores", "chunks-side-by-side"]
-)
-def test_a_chunk_that_has_company_gets_one_thread(folder, concurrent, expected):
-    runtime = OnnxRuntime.load(folder, {}, threads=3, concurrent=concurrent)
-    options = runtime._session.get_session_options()
-    assert options.intra_op_num_threads == expected
-    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
-    assert runtime.concurrent is concurrent
+def test_a_call_takes_the_threads_it_is_given_and_does_not_spin(folder):
+    for threads in (1, 3):
+        options = OnnxRuntime.load(folder, {}, threads=threads)._session.get_session_options()
+        assert options.intra_op_num_threads == threads
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert OnnxRuntime.concurrent
 
 
 def test_callers_at_once_get_their_own_answers(folder):
-    runtime = OnnxRuntime.load(folder, {}, threads=4, concurrent=True)
+    runtime = OnnxRuntime.load(folder, {}, threads=4)
     batches = [{"a": numbers(5, 8, seed=i), "b": numbers(5, 4, seed=i)} for i in range(200)]
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(runtime.run, batches))

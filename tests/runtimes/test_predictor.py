@@ -52,8 +52,8 @@ class Adder(ArrayRuntime):
 
     name = extra = "adder"
 
-    def __init__(self, concurrent=False):
-        self.concurrent, self.chunks, self.threads = concurrent, [], set()
+    def __init__(self):
+        self.chunks, self.threads = [], set()
 
     load = None
 
@@ -68,7 +68,7 @@ class Meeting(Adder):
     """Each chunk waits for another one that runs at the same time."""
 
     def __init__(self):
-        super().__init__(concurrent=True)
+        super().__init__()
         self.barrier = threading.Barrier(2, timeout=30)
 
     def run(self, batch):
@@ -84,13 +84,13 @@ def lists(*lengths):
 def classifier(tiny_classifier):
     source = load_source(ModelSpec(path=tiny_classifier), "text-classification")
     task = TextClassification.create(source, TextClassificationOptions(), SampleSet([""]))
-    return Predictor(task, TorchRuntime(source.module, None, task.output_names), {}, threads=1)
+    return Predictor(task, TorchRuntime(source.module, None, task.output_names), {})
 
 
 def test_inputs_are_grouped_by_length_and_answered_in_order():
     runtime = Adder()
     inputs = lists(1, 9, 2, 8, 1, 7, 3)
-    answers = Predictor(Sums(), runtime, {}, threads=1)(inputs)
+    answers = Predictor(Sums(), runtime, {})(inputs)
     assert runtime.chunks == [(3, 9), (3, 3), (1, 1)]  # the longest first, little padding
     assert [total for total, _ in answers] == [sum(values) for values in inputs]
     assert [width for _, width in answers] == [3, 9, 3, 9, 1, 9, 3]
@@ -98,7 +98,7 @@ def test_inputs_are_grouped_by_length_and_answered_in_order():
 
 def test_chunks_run_side_by_side_where_the_runtime_allows_it():
     runtime = Meeting()
-    predictor = Predictor(Sums(), runtime, {}, threads=2)
+    predictor = Predictor(Sums(), runtime, {}, parallel=2)
     inputs = lists(*range(1, 13))
     assert [total for total, _ in predictor(inputs)] == [sum(values) for values in inputs]
     assert len(runtime.threads) == 2
@@ -107,10 +107,9 @@ def test_chunks_run_side_by_side_where_the_runtime_allows_it():
         predictor(inputs)
 
 
-@pytest.mark.parametrize(("concurrent", "threads"), [(False, 4), (True, 1)], ids=["runtime", "one-thread"])
-def test_chunks_run_one_after_the_other_elsewhere(concurrent, threads):
-    runtime = Adder(concurrent)
-    Predictor(Sums(), runtime, {}, threads)(lists(*range(1, 13)))
+def test_chunks_run_one_after_the_other_elsewhere():
+    runtime = Adder()
+    Predictor(Sums(), runtime, {})(lists(*range(1, 13)))
     assert runtime.threads == {threading.current_thread().name}
 
 
@@ -125,12 +124,12 @@ def test_many_together_answer_as_one_at_a_time(classifier):
 
 def test_no_inputs_are_no_answers():
     runtime = Adder()
-    assert Predictor(Sums(), runtime, {}, threads=1)([]) == []
+    assert Predictor(Sums(), runtime, {})([]) == []
     assert runtime.chunks == []
 
 
 def test_preprocess_sees_each_input_first():
-    predictor = Predictor(Sums(), Adder(), {"preprocess": lambda text: [int(c) for c in text]}, threads=1)
+    predictor = Predictor(Sums(), Adder(), {"preprocess": lambda text: [int(c) for c in text]})
     assert predictor(["12", "345"]) == [[3, 3], [12, 3]]
     assert predictor.check(["12"]) == [[1, 2]]
 
@@ -139,7 +138,7 @@ def test_other_custom_objects_are_carried_not_called():
     def unused(item):
         raise AssertionError
 
-    predictor = Predictor(Sums(), Adder(), {"postprocess": unused}, threads=1)
+    predictor = Predictor(Sums(), Adder(), {"postprocess": unused})
     assert predictor([[1]]) == [[1, 1]]
     assert predictor.custom_objects["postprocess"] is unused
 
@@ -157,7 +156,7 @@ def test_a_bad_input_is_named_by_its_place(preprocess, inputs, message):
     runtime = Adder()
     custom = {"preprocess": preprocess} if preprocess else {}
     with pytest.raises(InvalidInput, match=message) as caught:
-        Predictor(Sums(), runtime, custom, threads=1)(inputs)
+        Predictor(Sums(), runtime, custom)(inputs)
     assert caught.value.index == len(inputs) - 1
     assert runtime.chunks == []  # nothing runs before everything is checked
 
@@ -168,7 +167,7 @@ def test_an_engine_s_error_is_not_taken_for_the_user_s():
             raise MemoryError
 
     with pytest.raises(MemoryError):
-        Predictor(Sums(), Broken(), {}, threads=1)([[1]])
+        Predictor(Sums(), Broken(), {})([[1]])
 
 
 def test_default_threads_are_those_of_this_process():

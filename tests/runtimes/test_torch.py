@@ -39,7 +39,7 @@ def threads_as_they_were():
 
 
 def load(folder, threads=1, **config):
-    return TorchRuntime.load(folder, {"output_names": ["scores"], **config}, threads=threads, concurrent=True)
+    return TorchRuntime.load(folder, {"output_names": ["scores"], **config}, threads=threads)
 
 
 def test_a_saved_module_answers_the_same(module, batch, tmp_path):

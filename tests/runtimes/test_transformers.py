@@ -41,7 +41,7 @@ import sys
 from pathlib import Path
 from quantbento.runtimes.language_model import Sampling
 from quantbento.runtimes.transformers import TransformersRuntime
-model = TransformersRuntime.load(Path(sys.argv[1]), {"pickled": "model.pkl"}, threads=1, concurrent=False)
+model = TransformersRuntime.load(Path(sys.argv[1]), {"pickled": "model.pkl"}, threads=1)
 print(ascii([g.text for g in model.generate(eval(sys.argv[2]), Sampling(max_tokens=40))]))
 """
 
@@ -113,7 +113,7 @@ def threads_as_they_were():
 
 
 def load(folder, threads=1, **config):
-    return TransformersRuntime.load(folder, config, threads=threads, concurrent=False)
+    return TransformersRuntime.load(folder, config, threads=threads)
 
 
 def copied(checkpoint, folder, **generation):

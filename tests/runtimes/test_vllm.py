@@ -24,7 +24,7 @@ PROMPTS = ["def __init__(self, ", "        if ", "parser.add_argument("]
 
 
 def load(folder, config=SMALL):
-    return VllmRuntime.load(folder, config, threads=2, concurrent=False)
+    return VllmRuntime.load(folder, config, threads=2)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def engine(trained_llama):
 @pytest.fixture(scope="module")
 def reference(trained_llama):
     """The same checkpoint in the other runtime, in the same dtype."""
-    return TransformersRuntime.load(trained_llama, {}, threads=1, concurrent=False)
+    return TransformersRuntime.load(trained_llama, {}, threads=1)
 
 
 @pytest.fixture(scope="module")

@@ -52,7 +52,7 @@ def task_of(module, folder, **options):
 
 
 def embed(module, task, texts=TEXTS):
-    return np.stack(Predictor(task, TorchRuntime(module, None, task.output_names), {}, threads=1)(texts))
+    return np.stack(Predictor(task, TorchRuntime(module, None, task.output_names), {})(texts))
 
 
 @pytest.mark.parametrize(

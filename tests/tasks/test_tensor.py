@@ -51,14 +51,14 @@ def test_a_tuple_s_outputs_are_numbered():
 
 def test_several_inputs_and_outputs_are_answered_by_name(two):
     item = {"left": [1, 2, 3], "right": np.ones((4, 3))}
-    answers = Predictor(two, TorchRuntime(TwoInTwoOut(), None, two.output_names), {}, threads=1)([item] * 2)
+    answers = Predictor(two, TorchRuntime(TwoInTwoOut(), None, two.output_names), {})([item] * 2)
     assert len(answers) == 2
     np.testing.assert_array_equal(answers[1]["total"], [5, 6, 7])
     np.testing.assert_array_equal(answers[1]["left"], [1, 2, 3])
 
 
 def test_one_output_is_answered_bare(one):
-    answers = Predictor(one, TorchRuntime(nn.Identity(), None, ["output"]), {}, threads=1)([[1, 2, 3], [4, 5, 6]])
+    answers = Predictor(one, TorchRuntime(nn.Identity(), None, ["output"]), {})([[1, 2, 3], [4, 5, 6]])
     np.testing.assert_array_equal(answers, [[1, 2, 3], [4, 5, 6]])
 
 
@@ -142,7 +142,7 @@ def test_an_onnx_file_with_two_inputs(tmp_path):
     task = TensorTask.create(SourceModel(onnx=path), TensorOptions(), samples)
     assert (task.shapes, task.output_names) == ({"a": [3], "b": [2]}, ["sum", "difference"])
     path.rename(tmp_path / "model.onnx")
-    predictor = Predictor(task, OnnxRuntime.load(tmp_path, {}, threads=1, concurrent=False), {}, threads=1)
+    predictor = Predictor(task, OnnxRuntime.load(tmp_path, {}, threads=1), {})
     first, second = predictor([{"a": [1, 2, 3], "b": [1, 2]}, {"a": [0, 0, 1], "b": [5, 5]}])
     np.testing.assert_array_equal(first["sum"], [7, 8])
     np.testing.assert_array_equal(second["difference"], [-4, -4])
@@ -186,3 +186,12 @@ def test_the_module_is_run_without_a_gradient():
             return x
 
     task_of(Spy(), numbers(3))
+
+
+def test_a_module_that_names_no_inputs_is_refused():
+    class Anything(nn.Module):
+        def forward(self, *tensors):
+            return tensors[0]
+
+    with pytest.raises(QuantbentoError, match=r"Anything\.forward names no inputs; give its parameters names"):
+        TensorTask.create(SourceModel(module=Anything()), TensorTask.Options(), SampleSet([[1.0]]))

@@ -37,7 +37,7 @@ def task_of(module, folder, sample_labels=None, **options):
 
 
 def answers(module, task):
-    return Predictor(task, TorchRuntime(module, None, ["logits"]), {}, threads=1)(TEXTS)
+    return Predictor(task, TorchRuntime(module, None, ["logits"]), {})(TEXTS)
 
 
 def check_against_pipeline(found, folder):

@@ -93,6 +93,8 @@ def name_of(kind: str, found: type) -> str:
     own = getattr(found, "name", "")
     if own in names(kind) and lookup(kind, own) is found:
         return own
+    if "." in found.__qualname__:
+        raise QuantbentoError(f"{kind} {found.__qualname__} must stand at the top of its module, to be found again")
     return f"{found.__module__}:{found.__qualname__}"
 
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,11 @@ def _from_factory(reference: str) -> SampleSet:
     labels = None if labels is None else list(np.asarray(labels).tolist())
     if isinstance(inputs, dict):
         return _from_columns(inputs, labels, repr(reference))
+    if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
+        raise QuantbentoError(
+            f"{reference!r} must return a list of inputs or a mapping of arrays by input name, or a pair of that and "
+            f"labels, not {type(inputs).__name__}"
+        )
     return SampleSet(list(inputs), labels)
 
 

@@ -214,5 +214,5 @@ def _check_same(own: Arrays, rows: Arrays, name: str) -> None:
     if (db := sqnr_db(*flat)) < SOUND_EXPORT_DB:
         raise QuantbentoError(
             f"{name} does not compute what the original does: {round(db)} dB apart, {SOUND_EXPORT_DB:.0f} needed. "
-            "The export to ONNX is broken for this model; use variants of another runtime"
+            "What was written for this runtime is another model; use variants of another runtime"
         )

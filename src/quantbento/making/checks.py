@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from quantbento import store
 from quantbento.core import machine, user_code
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant
 from quantbento.recipe.document import Loc, Problem
 from quantbento.runtimes.onnx import external_data
+from quantbento.store.atomic import models_path
 from quantbento.tasks.base import Task
 from quantbento.tasks.source import SampleSet, SourceModel
 
@@ -125,10 +125,15 @@ def _needs(facts: checkpoint.CheckpointFacts, variants: int, findings: Findings)
     )
     if (total := machine.memory_bytes()) and memory > total:
         findings.say(f"quantizing needs about {memory / 1e9:.0f} GB of memory; this machine has {total / 1e9:.0f} GB")
-    places = {shutil.disk_usage(p).free: p for p in (Path(tempfile.gettempdir()), store.models_folder())}
+    places = {shutil.disk_usage(p).free: p for p in (Path(tempfile.gettempdir()), _existing(models_path()))}
     free = min(places)
     if disk > free:
         findings.say(
             f"the variants need up to {disk / 1e9:.0f} GB of disk; {places[free]} has {free / 1e9:.0f} GB free. "
             "TMPDIR and BENTOML_HOME name other places"
         )
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that is there: a look makes none."""
+    return next(place for place in (folder, *folder.parents) if place.exists())

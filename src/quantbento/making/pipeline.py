@@ -12,12 +12,13 @@ Each variant is stored as soon as it has passed, so an interrupted run loses one
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from quantbento import store
 from quantbento.core import machine, user_code
-from quantbento.core.errors import StoreError
+from quantbento.core.errors import QuantbentoError, StoreError
 from quantbento.core.progress import Progress, Silent
 from quantbento.inputs.job import Job
 from quantbento.judging.references import References, prepare
@@ -110,7 +111,7 @@ def load(resolved: ResolvedRecipe, workspace: Path, progress: Progress) -> tuple
     samples = inputs.samples("evaluation")
     source = inputs.model.load(workspace)
     few = samples.inputs[:SHAPES]
-    shapes = SampleSet([preprocess(item) for item in few] if preprocess else few, samples.labels)
+    shapes = SampleSet(_preprocessed(few, preprocess), samples.labels)
     task = resolved.task.create(source, resolved.options, shapes)
     job = Job(source, task, workspace, custom_objects=custom_objects, engine=resolved.engine, progress=progress)
     for item in shapes.inputs:
@@ -122,6 +123,16 @@ def load(resolved: ResolvedRecipe, workspace: Path, progress: Progress) -> tuple
         training = inputs.samples("training")
         job.training = SampleSet(task.check_all(training.inputs, preprocess), training.labels)
     return job, samples
+
+
+def _preprocessed(items: list[Any], preprocess: Callable[[Any], Any] | None) -> list[Any]:
+    """The user's function on samples that there is no task for yet."""
+    if preprocess is None:
+        return items
+    try:
+        return [preprocess(item) for item in items]
+    except Exception as error:
+        raise QuantbentoError(f"preprocess failed on an evaluation sample: {type(error).__name__}: {error}") from error
 
 
 def _distributions(planned: plan.Plan, references: References) -> list[str]:

@@ -48,6 +48,8 @@ class ModelSpec(Strict):
             raise ValueError("revision goes with id")
         if self.subfolder and given[0] in ("factory", "onnx"):
             raise ValueError(f"subfolder does not go with {given[0]}")
+        if self.trust_remote_code and given[0] == "onnx":
+            raise ValueError("trust_remote_code does not go with onnx, which brings no code to run")
         if self.adapter and given[0] == "onnx":
             raise ValueError("an adapter cannot be merged into an ONNX file; name the PyTorch model instead")
         return self
@@ -70,6 +72,11 @@ class Samples(Strict):
         given = [k for k in ("path", "dataset", "factory") if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError(f"exactly one of 'path', 'dataset' or 'factory' is needed, not {len(given) or 'none'}")
+        without_columns = self.factory is not None or (self.path is not None and self.path.suffix == ".txt")
+        unread = {"config", "split"} if self.dataset is None else set()
+        unread |= {"text", "label"} if without_columns else set()
+        if useless := sorted(unread & self.model_fields_set):
+            raise ValueError(f"{', '.join(useless)} would have no effect with {given[0]}; leave it out")
         return self
 
 

@@ -87,19 +87,31 @@ def load(folder: Path, threads: int | None = None) -> LoadedModel:
     kind = registry.runtime(description["runtime"])
     try:
         task = load_task(folder)
-        runtime = kind.load(folder, description["runtime_config"], threads=threads, concurrent=task.concurrent)
+        custom_objects = _custom_objects(folder)
+        side_by_side = kind.concurrent and task.concurrent
+        each = 1 if side_by_side else threads
+        runtime = kind.load(folder, description["runtime_config"], threads=each)
     except ModuleNotFoundError as error:
         raise QuantbentoError(
             f"the {kind.name} runtime needs the package {error.name!r}, which is not installed; "
             f"run: pip install {installs(kind, str(error.name))}"
         ) from error
-    custom_objects = {}
-    if (folder / CUSTOM_OBJECTS).is_file():
-        with (folder / CUSTOM_OBJECTS).open("rb") as file:
-            custom_objects = pickle.load(file)
     if kind.contract == "tokens":
         return TextGenerator(task, runtime, custom_objects)
-    return Predictor(task, runtime, custom_objects, threads)
+    return Predictor(task, runtime, custom_objects, parallel=threads if side_by_side else 1)
+
+
+def _custom_objects(folder: Path) -> dict[str, Any]:
+    if not (folder / CUSTOM_OBJECTS).is_file():
+        return {}
+    try:
+        with (folder / CUSTOM_OBJECTS).open("rb") as file:
+            return pickle.load(file)
+    except ModuleNotFoundError as error:
+        raise QuantbentoError(
+            f"the custom objects saved with the model need the package {error.name!r}, which is not installed; "
+            f"run: pip install {error.name}"
+        ) from error
 
 
 def installs(declared: Any, missing: str) -> str:

@@ -42,6 +42,7 @@ class Runtime(ABC):
         devices: devices it can run on, as PyTorch calls them.
         runs: kinds of full-precision models that it runs as they are; the first runtime that does so for a model
             gives its baseline.
+        concurrent: whether several calls may run at once, from several threads, each on the cores it was loaded for.
         reference_dtypes: dtypes besides the model's own in which full precision is written for it.
         start_seconds: seconds a container with it may take to become ready.
         Settings: the schema of `task_options.engine`; None where it has no settings.
@@ -56,14 +57,15 @@ class Runtime(ABC):
     extra: ClassVar[str | None] = None
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     runs: ClassVar[tuple[SourceKind, ...]] = ()
+    concurrent: ClassVar[bool] = False
     reference_dtypes: ClassVar[tuple[str, ...]] = ()
     start_seconds: ClassVar[int] = 120
     Settings: ClassVar[type[BaseModel] | None] = None
 
     @classmethod
     @abstractmethod
-    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
-        """The model in an artifact folder, ready to run on `threads` CPU cores."""
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
+        """The model in an artifact folder, ready to run, each call on `threads` CPU cores."""
 
     @classmethod
     def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:
@@ -89,11 +91,9 @@ class Runtime(ABC):
 
 
 class ArrayRuntime(Runtime):
-    """Takes and returns arrays. With `concurrent`, several chunks may run at once, each on one thread: `run` is then
-    called from several threads, and a chunk is not spread over cores."""
+    """Takes and returns arrays."""
 
     contract = "arrays"
-    concurrent: bool = False
 
     @abstractmethod
     def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

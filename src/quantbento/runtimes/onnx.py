@@ -28,21 +28,22 @@ class OnnxRuntime(ArrayRuntime):
     distributions = ("onnxruntime", "tokenizers")
     extra = "onnx"
     runs = ("onnx",)
+    concurrent = True
 
-    def __init__(self, session: ort.InferenceSession, output_names: list[str], concurrent: bool) -> None:
-        self._session, self._output_names, self.concurrent = session, output_names, concurrent
+    def __init__(self, session: ort.InferenceSession, output_names: list[str]) -> None:
+        self._session, self._output_names = session, output_names
 
     @classmethod
-    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1 if concurrent else threads
+        options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors only; shape warnings about a dynamic graph help nobody
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         session = ort.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
-        return cls(session, [o.name for o in session.get_outputs()], concurrent)
+        return cls(session, [o.name for o in session.get_outputs()])
 
     @classmethod
     def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:

@@ -30,9 +30,11 @@ class Predictor:
             input before anything else sees it.
     """
 
-    def __init__(self, task: ArrayTask, runtime: ArrayRuntime, custom_objects: dict[str, Any], threads: int) -> None:
+    def __init__(
+        self, task: ArrayTask, runtime: ArrayRuntime, custom_objects: dict[str, Any], parallel: int = 1
+    ) -> None:
+        """`parallel` is how many chunks run at once; more than one needs a runtime that is `concurrent`."""
         self.task, self.runtime, self.custom_objects = task, runtime, custom_objects
-        parallel = threads if runtime.concurrent else 1
         self._pool = ThreadPoolExecutor(parallel, "quantbento") if parallel > 1 else None
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:

@@ -33,7 +33,7 @@ class TorchRuntime(ArrayRuntime):
         self.module, self._dtype, self._output_names = module, dtype, output_names
 
     @classmethod
-    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
         import torch
 
         # This applies to the whole process: torch has no narrower setting.

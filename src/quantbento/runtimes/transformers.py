@@ -49,7 +49,7 @@ class TransformersRuntime(LanguageModel):
         self._max_model_len: int | None = getattr(text_config, "max_position_embeddings", None)
 
     @classmethod
-    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
         import torch
         from transformers import AutoTokenizer, GenerationConfig
 

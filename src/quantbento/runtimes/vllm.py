@@ -50,7 +50,7 @@ class VllmRuntime(LanguageModel):
         self._ask("start", str(folder), settings.arguments())
 
     @classmethod
-    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
         return cls(folder, EngineSettings.model_validate(config.get("engine", {})), threads)
 
     @property

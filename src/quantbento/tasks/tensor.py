@@ -135,7 +135,11 @@ def _array_schema(shape: list[int]) -> dict[str, Any]:
 
 def _forward_names(module: Any) -> list[str]:
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [n for n, p in inspect.signature(module.forward).parameters.items() if p.kind in kinds]
+    names = [n for n, p in inspect.signature(module.forward).parameters.items() if p.kind in kinds]
+    if not names:
+        kind = type(module).__name__
+        raise QuantbentoError(f"{kind}.forward names no inputs; give its parameters names: forward(self, x)")
+    return names
 
 
 def _output_names(module: Any, shapes: dict[str, list[int]]) -> list[str]:

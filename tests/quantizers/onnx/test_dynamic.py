@@ -201,7 +201,7 @@ def test_a_reduced_range_leaves_seven_bits(own_graph, tmp_path, activations, pro
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"include_ops": ["Conv"]}, "Conv cannot have a scale a token .* set activations: per_tensor"),
+        ({"include_ops": ["Conv"]}, "Conv cannot have one scale per token .* set activations: per_tensor"),
         ({"weight_type": "uint8"}, "weight_type uint8 goes with activations: per_tensor"),
     ],
     ids=["operator", "unsigned"],
@@ -253,7 +253,9 @@ def test_an_old_graph_is_refused_with_what_to_do(own_graph, tmp_path):
     model = onnx.load(own_graph.source.onnx)
     model.opset_import[0].version = 17
     onnx.save(model, own_graph.source.onnx)
-    with pytest.raises(QuantbentoError, match=r"opset 17; a scale a token needs 18 or newer\. Set activations: per_te"):
+    with pytest.raises(
+        QuantbentoError, match=r"opset 17; one scale per token needs 18 or newer\. Set activations: per"
+    ):
         quantized(own_graph, "onnx-dynamic", tmp_path / "int8")
     done, _ = quantized(own_graph, "onnx-dynamic", tmp_path / "int8", activations="per_tensor")
     assert done.counts == {PER_TENSOR: 2}

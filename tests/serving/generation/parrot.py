@@ -20,7 +20,7 @@ class Parrot(LanguageModel):
     distributions = ()
 
     @classmethod
-    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, concurrent: bool) -> Self:
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
         return cls()
 
     @property

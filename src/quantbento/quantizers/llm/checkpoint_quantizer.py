@@ -131,7 +131,7 @@ def _shape_problems(model: CheckpointFacts, chosen: list[str], group_size: int) 
     """The layers that do not fit: one sentence per reason, which names the first such layer."""
     problems = []
     if group_size in (0, 1):
-        problems.append(f"group_size {group_size} makes no groups; use a power of two, or -1 for one scale a row")
+        problems.append(f"group_size {group_size} makes no groups; use a power of two, or -1 for one scale per row")
     elif group_size > 0:
         uneven = [n for n in chosen if model.linears[n][1] % group_size]
         if uneven:

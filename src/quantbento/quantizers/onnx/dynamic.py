@@ -24,7 +24,7 @@ from quantbento.inputs.onnx_export import LARGEST_IN_ONE_FILE, quiet
 from quantbento.inputs.onnx_traces import strip_traces
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
 from quantbento.quantizers.onnx import per_token
-from quantbento.runtimes.onnx import MODEL
+from quantbento.runtimes.onnx import MODEL, external_data
 
 logger = logging.getLogger("quantbento")
 PER_TENSOR_OPS = ("MatMul", "Gather", "Attention", "LSTM", "EmbedLayerNormalization")
@@ -55,7 +55,7 @@ class OnnxDynamicOptions(QuantizerOptions):
         if self.activations == "per_token":
             if more := [op for op in self.include_ops or () if op not in (*per_token.OPS, "Gemm")]:
                 raise ValueError(
-                    f"{', '.join(more)} cannot have a scale a token ({', '.join(per_token.OPS)} can); "
+                    f"{', '.join(more)} cannot have one scale per token ({', '.join(per_token.OPS)} can); "
                     "set activations: per_tensor"
                 )
             if self.weight_type == "uint8":
@@ -105,7 +105,7 @@ class OnnxDynamic(Quantizer):
             raise QuantbentoError(
                 f"onnx-dynamic would quantize nothing: the patterns leave none of the {len(candidates)} nodes"
             )
-        large = exported.stat().st_size > LARGEST_IN_ONE_FILE
+        large = sum(f.stat().st_size for f in (exported, *external_data(exported))) > LARGEST_IN_ONE_FILE
         if options.activations == "per_token":
             per_token.quantize(model, nodes, options.per_channel, options.reduce_range)
             onnx.save(model, folder / MODEL, save_as_external_data=large, location=f"{MODEL}.data")
@@ -138,7 +138,7 @@ def _check_opset(model: Any) -> None:
     opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     if opset < per_token.OLDEST_OPSET:
         raise QuantbentoError(
-            f"the graph has opset {opset}; a scale a token needs {per_token.OLDEST_OPSET} or newer. "
+            f"the graph has opset {opset}; one scale per token needs {per_token.OLDEST_OPSET} or newer. "
             "Set activations: per_tensor, or export the model anew"
         )
 
