@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import service  # noqa: F401 - so that its services are known
 from quantbento import __version__, store
 from quantbento.runtimes import artifact
 from quantbento.serving import served

@@ -17,12 +17,7 @@ from quantbento.serving.bento import Packed, packed_in
 from quantbento.serving.errors import CannotServe
 from quantbento.serving.settings import PREFIX, Settings
 
-SERVICES = {  # of service.py, by the task they are for
-    "feature-extraction": "Embedding",
-    "text-classification": "TextClassification",
-    "tensor": "TensorModel",
-    "text-generation": "TextGeneration",
-}
+SERVICES: dict[str, str] = {}  # `module:Class` of each service that was defined, by the task it is for
 
 
 class Served(ABC):
@@ -78,7 +73,7 @@ class Served(ABC):
         """
         if (task := description["task"]) != self.task_name:
             other = SERVICES.get(task)
-            run = f". Run: bentoml serve service:{other} --arg model={self.stored.tag}" if other else ""
+            run = f". Run: bentoml serve {other} --arg model={self.stored.tag}" if other else ""
             raise QuantbentoError(
                 f"{self.stored.tag} is a model for {task} on {description['runtime']}; "
                 f"this service serves {self.task_name}{run}"

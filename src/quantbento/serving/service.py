@@ -9,7 +9,7 @@ from bentoml.models import BentoModel
 
 from quantbento.serving.bento import model_to_pack
 from quantbento.serving.model import ServedModel
-from quantbento.serving.served import Served
+from quantbento.serving.served import SERVICES, Served
 
 
 class ModelService:
@@ -31,6 +31,7 @@ class ModelService:
             served = cls.served
             cls.bento_model = model_to_pack(served.tag, served.settings.problem)
             cls.preflight = bentoml.on_deployment(lambda: served.preflight())
+            SERVICES[served.task_name] = f"{cls.__module__}:{cls.__name__}"
 
     def __is_ready__(self) -> bool:
         return self.served.ready

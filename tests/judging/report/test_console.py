@@ -61,6 +61,16 @@ def test_a_variants_row(capsys):
     )
 
 
+def test_a_runtime_without_full_precision_is_said_below_the_table(capsys):
+    without = measured(tag="demo-int8:0123456789abcdef", passed=True)
+    without.speedup_same_runtime = None
+    console.print_report(report(without))
+    told = "int8: there is no full precision in the runtime onnx to compare with, only the baseline"
+    assert capsys.readouterr().out.splitlines()[-1] == told
+    console.print_report(report(measured(passed=True), variant(error="no file")))
+    assert "there is no full precision" not in capsys.readouterr().out
+
+
 def test_baseline_and_references_have_rows(capsys):
     console.print_report(report())
     out = capsys.readouterr().out

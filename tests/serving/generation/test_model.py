@@ -11,6 +11,7 @@ import pytest
 from bentoml.exceptions import InvalidArgument
 from starlette.testclient import TestClient
 
+import service  # noqa: F401 - so that its services are known
 from quantbento import store
 from quantbento.runtimes import artifact
 from quantbento.serving import served

@@ -41,7 +41,7 @@ def print_report(report: Report) -> None:
     console = wide_console()
     console.print(table)
     for variant in report.variants:
-        for line in failures(variant):
+        for line in [*failures(variant), *_without_reference(variant)]:
             console.print(f"{variant.name}: {line}", highlight=False, markup=False)
 
 
@@ -50,6 +50,12 @@ def failures(variant: VariantRow) -> list[str]:
     if variant.error:
         return [variant.error]
     return [str(GateResult(**gate)) for gate in variant.gates if not gate["passed"]]
+
+
+def _without_reference(variant: VariantRow) -> list[str]:
+    if variant.speedup is None or variant.speedup_same_runtime is not None:
+        return []
+    return [f"there is no full precision in the runtime {variant.runtime} to compare with, only the baseline"]
 
 
 def megabytes(size: int | None) -> str:
