@@ -10,9 +10,11 @@ import json
 import shutil
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
+from examples.server import bento, serve
 from quantbento import store
 from tests.conftest import model_store
 
@@ -60,3 +62,33 @@ def test_what_the_manifest_tells_is_listed(home):
         row = described(model)
         assert row["error"] is None
         assert row["quantizer"] and row["runtime"] and row["speedup"]["median"] > 0
+
+
+SERVED = {
+    "tiny-encoder-onnx-int8": ("Embedding", "/encode", "texts"),
+    "tiny-classifier-torch-int8": ("TextClassification", "/classify", "texts"),
+    "two-moons-torch-int8": ("TensorModel", "/predict", "inputs"),
+    "tiny-llama-nf4": ("TextGenerationTransformers", "/generate", "prompt"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.parametrize("name", SERVED)
+def test_a_model_is_served_and_answers_as_it_did(home, name, tmp_path):
+    service, path, field = SERVED[name]
+    given, expected = ANSWERS[name]["inputs"], ANSWERS[name]["answers"]
+    body = {field: given} if field != "prompt" else {"prompt": given[0], "temperature": 0, "max_tokens": 64}
+    environment = {"BENTOML_HOME": str(home), "QUANTBENTO_MODEL": name}
+    with serve(bento(f"service:{service}"), environment, tmp_path / "server.log", 120) as server:
+        response = httpx.post(f"{server.url}{path}", json=body, timeout=60)
+        info = httpx.get(f"{server.url}/info").json()
+    assert response.status_code == 200, response.text
+    assert info["model"] == store.find(name).tag
+    answers = response.json()
+    if field == "prompt":
+        assert answers["text"] == expected[0]["text"]
+    elif isinstance(expected[0], dict):
+        assert [a["label"] for a in answers] == [e["label"] for e in expected]
+    else:
+        np.testing.assert_allclose(answers, expected, atol=1e-3)
