@@ -309,8 +309,16 @@ def test_a_file_that_is_no_onnx_file_is_found_in_a_dry_run(tmp_path):
 @pytest.mark.parametrize(
     ("model", "evaluation", "told"),
     [
-        ({"id": "owner/name"}, {"dataset": "glue"}, ["the hub model owner/name, which", "dataset glue, is not loaded"]),
-        ({"factory": "own:model"}, {"factory": "own:texts"}, ["own:model, which is not", "own:texts, is not called"]),
+        (
+            {"id": "owner/name"},
+            {"dataset": "glue"},
+            ["the hub model owner/name, which", "dataset glue, which is not loaded"],
+        ),
+        (
+            {"factory": "own:model"},
+            {"factory": "own:texts"},
+            ["own:model, which is not", "own:texts, which is not called"],
+        ),
     ],
     ids=["hub", "factory"],
 )

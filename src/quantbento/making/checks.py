@@ -71,7 +71,11 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
         if call or wanted.path:
             _samples(resolved, kind, task, findings)
         else:
-            what = f"dataset {wanted.dataset}, is not loaded" if wanted.dataset else f"{wanted.factory}, is not called"
+            what = (
+                f"dataset {wanted.dataset}, which is not loaded"
+                if wanted.dataset
+                else f"{wanted.factory}, which is not called"
+            )
             findings.notes.append(f"not checked: the {kind} samples: {what}")
     for name, code in {} if call else resolved.recipe.custom_objects.items():
         findings.attempt(("custom_objects", name), partial(user_code.identity, code))
