@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from examples import container as example
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
 from quantbento.packing import builders
-from quantbento.packing.build import build
 from quantbento.packing.builders import Buildah, Builder
 from quantbento.packing.contents import Contents
 from quantbento.packing.image import BENTO, Image, containerize
-from tests.conftest import ROOT, model_store
+from tests.built_bento import built_encoder
+from tests.conftest import model_store
 
 pytestmark = [pytest.mark.slow, pytest.mark.container]
 MEGABYTE = 1_000_000
@@ -37,13 +36,7 @@ def builder() -> Builder:
 
 @pytest.fixture(scope="module")
 def contents(served_home) -> Contents:
-    before = Path.cwd()
-    os.chdir(ROOT)
-    try:
-        with model_store(served_home):
-            return build("minilm", "tiny-encoder-onnx-int8")
-    finally:
-        os.chdir(before)
+    return built_encoder(served_home)
 
 
 @pytest.fixture(scope="module")

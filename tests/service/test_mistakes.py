@@ -59,7 +59,8 @@ def test_one_services_wrong_setting_is_nothing_to_another(served_home, tmp_path)
 def test_wrong_settings_build_no_bento(served_home):
     command = ["build", "-f", "configs/bentos/minilm.yaml", "--arg", f"model={ENCODER}", "--arg", "max_items=0", "."]
     environment = {**os.environ, "BENTOML_HOME": str(served_home)}
+    before = set((served_home / "bentos").rglob("*"))
     done = subprocess.run([*bento()[:3], *command], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode != 0
     assert "setting 'max_items': " in done.stderr
-    assert not any((served_home / "bentos").iterdir())
+    assert set((served_home / "bentos").rglob("*")) == before
