@@ -8,6 +8,7 @@ from typing import Any
 
 from quantbento.core.progress import Progress, Silent
 from quantbento.inputs.onnx_export import export
+from quantbento.inputs.onnx_traces import strip_file
 from quantbento.runtimes import artifact
 from quantbento.runtimes.base import Runtime
 from quantbento.runtimes.onnx import MODEL
@@ -54,5 +55,8 @@ class Job:
         return path
 
     def complete(self, folder: Path, runtime: type[Runtime], runtime_config: dict[str, Any]) -> None:
-        """Turns a folder that a model was written to into an artifact."""
+        """Turns a folder that a model was written to into an artifact. What exporters note in an ONNX file does not go
+        along, whoever wrote it."""
+        if (folder / MODEL).is_file():
+            strip_file(folder / MODEL)
         artifact.write(folder, self.task, runtime, runtime_config, self.custom_objects, self.engine)

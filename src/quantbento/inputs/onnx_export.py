@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbento.core.errors import QuantbentoError, summary
-from quantbento.inputs.onnx_traces import strip_file
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +51,6 @@ def export(source: torch.nn.Module, task: ArrayTask, path: Path) -> None:
             assert program is not None
             size = sum(p.numel() * p.element_size() for p in module.parameters())
             program.save(str(path), external_data=size > LARGEST_IN_ONE_FILE)
-            strip_file(path)
     except Exception as error:
         path.unlink(missing_ok=True)
         raise QuantbentoError(f"the model could not be exported to ONNX: {summary(error)}") from error

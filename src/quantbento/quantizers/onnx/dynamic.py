@@ -21,7 +21,6 @@ from quantbento.core.errors import QuantbentoError, summary
 from quantbento.core.machine import saturates
 from quantbento.inputs.job import Job
 from quantbento.inputs.onnx_export import LARGEST_IN_ONE_FILE, quiet
-from quantbento.inputs.onnx_traces import strip_traces
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
 from quantbento.quantizers.onnx import per_token
 from quantbento.runtimes.onnx import MODEL, external_data
@@ -87,7 +86,6 @@ class OnnxDynamic(Quantizer):
             logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
         exported = job.onnx()
         model = onnx.load(exported)
-        strip_traces(model)
         parameters = sum(prod(i.dims) for i in model.graph.initializer)
         model = _prepared(model)
         if options.activations == "per_token":
