@@ -11,6 +11,7 @@ from quantbento.making.resolve import ResolvedRecipe, resolve
 from quantbento.quantizers.onnx.dynamic import OnnxDynamic
 from quantbento.recipe import Recipe, read_recipe
 from tests.conftest import ROOT
+from tests.minimal_recipe import minimal
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
 
@@ -42,17 +43,6 @@ variants:
       min: {mean_cosine: 0.9}
 name: x
 """
-
-
-def minimal(**changes) -> dict:
-    return {
-        "schema_version": 1,
-        "name": "moons",
-        "task": "tensor",
-        "model": {"factory": "a.b:c"},
-        "evaluation": {"factory": "a.b:d"},
-        "variants": [{"name": "int8", "quantizer": "torch-dynamic"}],
-    } | changes
 
 
 def resolved(recipe) -> ResolvedRecipe:

@@ -11,19 +11,9 @@ import yaml
 from quantbento.core.errors import RecipeError
 from quantbento.recipe import Gates, load_recipe
 from tests.conftest import ROOT
+from tests.minimal_recipe import minimal
 
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
-
-
-def minimal(**changes) -> dict:
-    return {
-        "schema_version": 1,
-        "name": "moons",
-        "task": "tensor",
-        "model": {"factory": "a.b:c"},
-        "evaluation": {"factory": "a.b:d"},
-        "variants": [{"name": "int8", "quantizer": "torch-dynamic"}],
-    } | changes
 
 
 def problems(recipe) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 
 import httpx
@@ -15,6 +14,7 @@ import quantbento
 from examples.server import bento, serve
 from quantbento import store
 from tests.conftest import ROOT, model_store
+from tests.stored_llama import store_llama
 from tests.tiny_llama import write_tiny_llama
 
 pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.vllm]
@@ -27,17 +27,8 @@ START_SECONDS = 300
 def home(tmp_path_factory):
     """A store with the model, without a pipeline's work."""
     folder = write_tiny_llama(tmp_path_factory.mktemp("llama"))
-    engine = {"kv_cache_gib": 0.25, "max_model_len": 256}
-    description = {
-        "schema_version": 1,
-        "task": "text-generation",
-        "task_config": {"chat_template": False},
-        "runtime": "vllm",
-        "runtime_config": {"engine": engine},
-    }
-    (folder / "artifact.json").write_text(json.dumps(description))
     with model_store(tmp_path_factory.mktemp("bentoml")) as home:
-        store.save(NAME, folder, {}, {}, {})
+        store_llama(NAME, folder, "vllm", engine={"kv_cache_gib": 0.25, "max_model_len": 256})
     return home
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
@@ -14,9 +13,8 @@ import yaml
 
 import quantbento
 from examples.server import bento, serve
-from quantbento import store
-from quantbento.runtimes import artifact
 from tests.conftest import ROOT, model_store
+from tests.stored_llama import store_llama
 from tests.tiny_llama import write_tiny_llama
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
@@ -32,16 +30,8 @@ def home(tmp_path_factory):
     folder = write_tiny_llama(tmp_path_factory.mktemp("llama"))
     config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype="bfloat16")
     AutoModelForCausalLM.from_pretrained(folder, quantization_config=config).save_pretrained(folder)
-    description = {
-        "schema_version": 1,
-        "task": "text-generation",
-        "task_config": {"chat_template": False},
-        "runtime": "transformers",
-        "runtime_config": {},
-    }
-    (folder / artifact.DESCRIPTION).write_text(json.dumps(description))
     with model_store(tmp_path_factory.mktemp("bentoml")) as home:
-        store.save(NAME, folder, {}, {}, {})
+        store_llama(NAME, folder, "transformers")
     return home
 
 

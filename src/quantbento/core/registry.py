@@ -91,7 +91,7 @@ def names(kind: str) -> list[str]:
 def name_of(kind: str, found: type) -> str:
     """The name under which `lookup` finds a class again, also in another process."""
     own = getattr(found, "name", "")
-    if own in names(kind) and lookup(kind, own) is found:
+    if (own in TABLES[kind] or own in _entry_points(kind)) and lookup(kind, own) is found:
         return own
     if "." in found.__qualname__:
         raise QuantbentoError(f"{kind} {found.__qualname__} must stand at the top of its module, to be found again")

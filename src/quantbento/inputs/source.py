@@ -19,7 +19,7 @@ from quantbento.inputs.folders import FILES, SMALL_FILES, hash_files, hash_folde
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes.onnx import external_data
 from quantbento.tasks.base import Task
-from quantbento.tasks.source import SourceKind, SourceModel
+from quantbento.tasks.source import SourceModel
 
 
 class NamedModel:
@@ -32,13 +32,6 @@ class NamedModel:
 
     def __init__(self, spec: ModelSpec, task: type[Task] | None = None) -> None:
         self.spec, self.task = spec, task
-
-    @property
-    def kind(self) -> SourceKind:
-        """What quantizers start from, known before anything is loaded."""
-        if self.spec.onnx:
-            return "onnx"
-        return "checkpoint" if self.task is not None and self.task.on_disk else "module"
 
     @property
     def modules(self) -> tuple[str, ...]:

@@ -86,12 +86,10 @@ class Inspection:
 
     def quantizer(self, variant: Mapping[str, Any], where: Loc) -> Any:
         """The quantizer's class, even if packages it needs are missing."""
-        quantizer = self.named("quantizer", variant.get("quantizer"), (*where, "quantizer"))
-        if quantizer is not None and (missing := machine.missing_packages(quantizer.modules)):
-            what = f"{variant['quantizer']} needs {', '.join(missing)}"
-            self._missing(quantizer, what, missing, variant, (*where, "quantizer"))
+        where = (*where, "quantizer")
+        quantizer = self.named("quantizer", variant.get("quantizer"), where)
         if quantizer is not None:
-            self._device(quantizer, str(variant["quantizer"]), (*where, "quantizer"))
+            self._can_run(quantizer, variant["quantizer"], variant, where)
         return quantizer
 
     def runtime(self, quantizer: Any, task: type[Task], variant: Mapping[str, Any], where: Loc) -> Any:
@@ -104,21 +102,19 @@ class Inspection:
             return None
         if runtime is None:
             self.say(where, _no_common_runtime(quantizer, task))
-        elif missing := machine.missing_packages(runtime.modules):
-            what = f"its runtime {runtime.name} needs {', '.join(missing)}"
-            self._missing(runtime, what, missing, variant, where)
-        if runtime is not None:
-            self._device(runtime, f"its runtime {runtime.name}", where)
+        else:
+            self._can_run(runtime, f"its runtime {runtime.name}", variant, where)
         return runtime
 
-    def _device(self, declared: Any, what: str, where: Loc) -> None:
+    def _can_run(self, declared: Any, what: str, variant: Mapping[str, Any], where: Loc) -> None:
+        """Checks this machine's packages and devices against what a quantizer or a runtime declares."""
+        if missing := machine.missing_packages(declared.modules):
+            pip = installs(declared, " ".join(missing))
+            told = f"{what} needs {', '.join(missing)}, not installed here; run: pip install {pip}"
+            self.say(where, told, f"variant {variant.get('name')!r}")
         if not (here := machine.devices()) & set(declared.devices):
             needed, has = one_of(declared.devices), one_of(sorted(here))
             self.say(where, f"{what} needs a device of the kind {needed}; this machine has {has}")
-
-    def _missing(self, declared: Any, what: str, missing: list[str], variant: Mapping[str, Any], where: Loc) -> None:
-        told = f"{what}, not installed here; run: pip install {installs(declared, ' '.join(missing))}"
-        self.say(where, told, f"variant {variant.get('name')!r}")
 
     def fits(self, quantizer: Any, kind: str, data: Mapping[str, Any], where: Loc) -> None:
         where = (*where, "quantizer")

@@ -15,12 +15,12 @@ from starlette.testclient import TestClient
 import quantbento
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
-from quantbento.runtimes import artifact
 from quantbento.runtimes.language_model import Sampling
 from quantbento.serving.generation import model as generation_model
 from quantbento.serving.generation.model import ServedLanguageModel
 from quantbento.serving.generation.settings import GenerationSettings
 from tests.conftest import model_store
+from tests.stored_llama import store_llama
 from tests.tiny_llama import write_tiny_llama
 
 pytestmark = pytest.mark.slow
@@ -32,16 +32,8 @@ ASKED = {"prompt": PROMPT, "max_tokens": 24, "temperature": 0}
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = write_tiny_llama(tmp_path_factory.mktemp("llama"))
-    description = {
-        "schema_version": 1,
-        "task": "text-generation",
-        "task_config": {"chat_template": False},
-        "runtime": "transformers",
-        "runtime_config": {},
-    }
-    (folder / artifact.DESCRIPTION).write_text(json.dumps(description))
     with model_store(tmp_path_factory.mktemp("bentoml")) as home:
-        store.save(NAME, folder, {}, {}, {})
+        store_llama(NAME, folder, "transformers")
         yield home
 
 

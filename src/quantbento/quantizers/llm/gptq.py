@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointQuantizer, GroupOptions, Scheme
-from quantbento.quantizers.llm.workers import LLM_COMPRESSOR, LLM_COMPRESSOR_REQUIREMENTS
+from quantbento.quantizers.llm.checkpoint_quantizer import GroupOptions, Scheme
+from quantbento.quantizers.llm.llm_compressor_base import LlmCompressorQuantizer
 
 
 class GptqOptions(GroupOptions):
@@ -16,14 +16,9 @@ class GptqOptions(GroupOptions):
     dampening: float = Field(0.01, gt=0, le=1, description="share of its mean added to the Hessian's diagonal")
 
 
-class Gptq(CheckpointQuantizer):
+class Gptq(LlmCompressorQuantizer):
     name = "gptq"
     scheme = "W4A16"
-    data = "calibration"
-    modules = ("uv",)
-    distributions = ()  # the worker's environment is pinned by `requirements`
-    worker = LLM_COMPRESSOR
-    requirements = LLM_COMPRESSOR_REQUIREMENTS
     Options = GptqOptions
 
     def scheme_of(self, options: GptqOptions) -> str:
@@ -31,7 +26,7 @@ class Gptq(CheckpointQuantizer):
 
     def job(self, options: Any) -> dict[str, Any]:
         return {
-            "method": "gptq",
+            "method": self.name,
             "scheme": options.scheme,
             "group_size": options.group_size,
             "dampening": options.dampening,

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions, CheckpointQuantizer
-from quantbento.quantizers.llm.workers import LLM_COMPRESSOR, LLM_COMPRESSOR_REQUIREMENTS
+from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions
+from quantbento.quantizers.llm.llm_compressor_base import LlmCompressorQuantizer
 
 
 class SmoothQuantOptions(CheckpointOptions):
@@ -16,19 +16,14 @@ class SmoothQuantOptions(CheckpointOptions):
     dampening: float = Field(0.01, gt=0, le=1, description="GPTQ: share of its mean added to the Hessian's diagonal")
 
 
-class SmoothQuant(CheckpointQuantizer):
+class SmoothQuant(LlmCompressorQuantizer):
     name = "smoothquant"
     scheme = "W8A8"
-    data = "calibration"
-    modules = ("uv",)
-    distributions = ()  # the worker's environment is pinned by `requirements`
-    worker = LLM_COMPRESSOR
-    requirements = LLM_COMPRESSOR_REQUIREMENTS
     Options = SmoothQuantOptions
 
     def job(self, options: Any) -> dict[str, Any]:
         return {
-            "method": "smoothquant",
+            "method": self.name,
             "scheme": self.scheme,
             "group_size": None,
             "dampening": options.dampening,
