@@ -1,4 +1,4 @@
-"""A language model in the store without a pipeline's work. Not in tiny_llama.py, whose own text its tokenizer learns."""
+"""A language model in the store, without a pipeline. Not in tiny_llama.py: its tokenizer is trained on that file."""
 
 from __future__ import annotations
 
