@@ -154,3 +154,86 @@ def test_a_factory_that_returns_no_samples_is_one_error(tmp_path, monkeypatch, r
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(QuantbentoError, match=f"'{name}:samples' must return a list of inputs or a mapping"):
         load_samples(Samples(factory=f"{name}:samples"))
+
+
+PAIRS = ("query", "document")
+
+
+def test_several_fields_make_a_mapping(tmp_path):
+    (tmp_path / "a.jsonl").write_text(
+        '{"query": "q", "passage": "d", "label": 1}\n{"query": "r", "passage": "e", "label": 0}\n'
+    )
+    samples = load_samples(Samples(path=tmp_path / "a.jsonl", columns={"document": "passage"}), PAIRS)
+    assert samples.inputs == [{"query": "q", "document": "d"}, {"query": "r", "document": "e"}]
+    assert samples.labels == [1, 0]
+
+
+def test_a_missing_field_says_which_columns_there_are(tmp_path):
+    (tmp_path / "a.csv").write_text("query,documents\nq,d\n")
+    with pytest.raises(QuantbentoError, match=r"'document'; did you mean 'documents'.*columns: \{document: \.\.\.\}"):
+        load_samples(Samples(path=tmp_path / "a.csv"), PAIRS)
+
+
+def test_lines_of_text_cannot_hold_several_fields(tmp_path):
+    (tmp_path / "a.txt").write_text("q d\n")
+    with pytest.raises(QuantbentoError, match=r"must end with '\.jsonl', '\.csv' or '\.npz'"):
+        load_samples(Samples(path=tmp_path / "a.txt"), PAIRS)
+
+
+def test_a_table_is_no_array(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y\n1,2\n")
+    with pytest.raises(QuantbentoError, match=r"is a table; this task takes arrays, from an \.npz file"):
+        load_samples(Samples(path=tmp_path / "a.csv"), ())
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of two files in each of two classes; what the files hold is not read here."""
+    for name in ("cat", "dog"):
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for number in range(2):
+            (tmp_path / "pictures" / name / f"{number}.PNG").write_bytes(f"{name} {number}".encode())
+    (tmp_path / "pictures" / "notes.txt").write_text("not a picture")
+    return tmp_path / "pictures"
+
+
+def test_a_folder_has_a_subfolder_for_each_class(pictures):
+    samples = load_samples(Samples(path=pictures), ("image",), (".png",))
+    assert [path.relative_to(pictures).as_posix() for path in samples.inputs] == [
+        "cat/0.PNG",
+        "cat/1.PNG",
+        "dog/0.PNG",
+        "dog/1.PNG",
+    ]
+    assert samples.labels == ["cat", "cat", "dog", "dog"]
+    few = load_samples(Samples(path=pictures, count=2), ("image",), (".png",))
+    assert few.labels == ["cat", "dog"], "a count takes some of each class"
+
+
+def test_a_folder_without_subfolders_has_no_labels(pictures):
+    assert load_samples(Samples(path=pictures / "cat"), ("image",), (".png",)).labels is None
+
+
+def test_a_table_names_files_beside_it(pictures):
+    (pictures / "table.csv").write_text("image,label\ncat/0.PNG,0\n")
+    samples = load_samples(Samples(path=pictures / "table.csv"), ("image",), (".png",))
+    assert samples.inputs == [pictures / "cat/0.PNG"]
+
+
+def test_a_folder_is_nothing_for_a_task_of_texts(pictures):
+    with pytest.raises(QuantbentoError, match=r"is a folder; this task takes a file"):
+        load_samples(Samples(path=pictures))
+
+
+@pytest.mark.parametrize("name", ["", "table.csv"], ids=["folder", "table"])
+def test_the_files_are_part_of_the_identity(pictures, name):
+    (pictures / "table.csv").write_text("image\ncat/0.PNG\n")
+    spec = Samples(path=pictures / name)
+    before = identify(spec, (".png",))
+    (pictures / "cat" / "0.PNG").write_bytes(b"another")
+    assert identify(spec, (".png",)) != before
+
+
+def test_a_column_is_named_once():
+    with pytest.raises(ValueError, match="text is named twice"):
+        Samples(factory=None, dataset="d", text="review", columns={"text": "body"})

@@ -64,7 +64,7 @@ def test_everything_wrong_comes_in_one_message_with_lines_and_suggestions(tmp_pa
     assert problems(path) == [
         "line 5: task_options.lables: unknown key; did you mean 'labels'?",
         f"line 7: model.path: no such folder: {tmp_path / 'no-such-folder'}",
-        f"line 9: evaluation.path: no such file: {tmp_path / 'no-such-file.txt'}",
+        f"line 9: evaluation.path: no such file or folder: {tmp_path / 'no-such-file.txt'}",
         "line 11: benchmark.rounds: input should be greater than or equal to 3, not 2",
         "line 13: gates.max_drop.acuracy: unknown metric 'acuracy'; did you mean 'accuracy'? "
         "(this task has 'accuracy', 'agreement', 'sqnr_db' or 'max_error')",
@@ -108,6 +108,14 @@ def test_the_recipes_of_this_project_resolve(path):
         (
             {"task": "text-generation", "gates": {"min_recovery": {"kl_divergence": 0.9}}},
             "'kl_divergence' is 0 for the baseline, it has no recovery; use max or max_drop",
+        ),
+        (
+            {"task": "feature-extraction", "evaluation": {"path": "README.md", "columns": {"texts": "body"}}},
+            "evaluation.columns.texts: task 'feature-extraction' reads no field 'texts'; did you mean 'text'?",
+        ),
+        (
+            {"evaluation": {"path": "README.md", "text": "body"}},
+            "evaluation.text: task 'tensor' reads no field 'text' (it reads 'label')",
         ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else value[:24],

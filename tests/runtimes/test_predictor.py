@@ -43,7 +43,7 @@ class Sums(ArrayTask):
     def postprocess(self, outputs, batch):
         return outputs
 
-    def answers(self, rows):
+    def answers(self, rows, items):
         return rows["row"].tolist()
 
 
@@ -94,6 +94,22 @@ def test_inputs_are_grouped_by_length_and_answered_in_order():
     assert runtime.chunks == [(3, 9), (3, 3), (1, 1)]  # the longest first, little padding
     assert [total for total, _ in answers] == [sum(values) for values in inputs]
     assert [width for _, width in answers] == [3, 9, 3, 9, 1, 9, 3]
+
+
+class Parted(Sums):
+    """Even and odd first numbers do not share a batch."""
+
+    def group(self, encoded):
+        return encoded[0] % 2
+
+
+def test_inputs_of_one_group_share_a_batch_and_others_do_not():
+    runtime = Adder()
+    inputs = lists(4, 4, 4, 2, 4, 4, 4)  # four odd, three even
+    answers = Predictor(Parted(), runtime, {})(inputs)
+    assert runtime.chunks == [(3, 4), (1, 4), (3, 4)]
+    assert [total for total, _ in answers] == [sum(values) for values in inputs]
+    assert Parted().calibrate(inputs, None)[0]["values"][:, 0].tolist() == [1, 3, 5]
 
 
 def test_chunks_run_side_by_side_where_the_runtime_allows_it():

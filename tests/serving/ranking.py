@@ -49,7 +49,7 @@ class Ranking(ArrayTask):
     def postprocess(self, outputs: Arrays, batch: Arrays) -> Arrays:
         return outputs
 
-    def answers(self, rows: Arrays) -> list[dict[str, float]]:
+    def answers(self, rows: Arrays, items: Any) -> list[dict[str, float]]:
         return [{"score": float(score)} for score in rows["score"]]
 
     def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:

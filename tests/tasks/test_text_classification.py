@@ -105,4 +105,4 @@ def test_a_saved_task_reads_back_the_same(module, multi_label, tmp_path):
 def test_large_logits_do_not_overflow(module, tiny_classifier):
     task = task_of(module, tiny_classifier)
     rows = task.postprocess({"logits": np.array([[1000.0, 0.0]], dtype=np.float32)}, {})
-    assert task.answers(rows) == [{"label": "negative", "score": 1.0}]
+    assert task.answers(rows, ["a text"]) == [{"label": "negative", "score": 1.0}]

@@ -24,7 +24,7 @@ class RecipeInputs:
 
     def __init__(self, recipe: Recipe, task: type[Task]) -> None:
         self.recipe = recipe
-        self.model = NamedModel(recipe.model, task)
+        self.model, self.task = NamedModel(recipe.model, task), task
         self.specs: dict[str, Samples] = {kind: spec for kind in SAMPLES if (spec := getattr(recipe, kind)) is not None}
         self._samples: dict[str, SampleSet] = {}
 
@@ -35,7 +35,7 @@ class RecipeInputs:
             QuantbentoError: they cannot be read, or are fewer than asked for.
         """
         if kind not in self._samples:
-            self._samples[kind] = samples.load_samples(self.specs[kind])
+            self._samples[kind] = samples.load_samples(self.specs[kind], self.task.fields, self.task.suffixes)
         return self._samples[kind]
 
     def identity(self, part: str) -> Any:
@@ -48,4 +48,4 @@ class RecipeInputs:
             return self.model.identity()
         if part == "custom_objects":
             return {name: user_code.identity(code) for name, code in self.recipe.custom_objects.items()}
-        return samples.identify(self.specs[part]) if part in self.specs else None
+        return samples.identify(self.specs[part], self.task.suffixes) if part in self.specs else None

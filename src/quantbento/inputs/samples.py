@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import zipfile
@@ -15,23 +14,37 @@ import numpy as np
 
 from quantbento.core import user_code
 from quantbento.core.errors import QuantbentoError, did_you_mean, one_of, summary
+from quantbento.inputs.folders import hash_files
 from quantbento.recipe import Samples
 from quantbento.tasks.source import SampleSet
 
+TEXT = ("text",)
+FORMATS = (".txt", ".jsonl", ".csv", ".npz")
 
-def identify(spec: Samples) -> dict[str, Any]:
-    """What identifies these samples, without parsing them."""
+
+def identify(spec: Samples, suffixes: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What identifies these samples, without parsing them.
+
+    Args:
+        spec: what a recipe says.
+        suffixes: the task's, whose samples are files: those in the folder, or beside the table that names them, are
+            part of it.
+    """
     settings = spec.model_dump(exclude={"path", "factory"}, exclude_none=True)
     if spec.path:
-        return settings | {
-            "file": spec.path.name,
-            "sha256": hashlib.sha256(spec.path.read_bytes()).hexdigest(),
-        }
+        table = [] if spec.path.is_dir() else [spec.path]
+        base = spec.path if spec.path.is_dir() else spec.path.parent
+        files = [*table, *_files(base, suffixes)]
+        return settings | {"file": spec.path.name, "sha256": hash_files(files, base)}
     return settings | (user_code.identity(spec.factory) if spec.factory else {})
 
 
-def load_samples(spec: Samples) -> SampleSet:
+def load_samples(spec: Samples, fields: tuple[str, ...] = TEXT, suffixes: tuple[str, ...] = ()) -> SampleSet:
     """The samples a recipe names, cut to `count`.
+
+    Args:
+        spec: what a recipe says.
+        fields, suffixes: what an item is made of, as the task declares it (`quantbento.tasks.base.Task`).
 
     Raises:
         QuantbentoError: they cannot be read, or are fewer than `count`.
@@ -39,10 +52,14 @@ def load_samples(spec: Samples) -> SampleSet:
     if spec.factory:
         samples, where = _from_factory(spec.factory), repr(spec.factory)
     elif spec.dataset:
-        samples, where = _from_dataset(spec), f"dataset {spec.dataset!r} ({spec.split})"
+        samples, where = _from_dataset(spec, fields), f"dataset {spec.dataset!r} ({spec.split})"
+    elif spec.path is not None and spec.path.is_dir():
+        samples, where = _from_folder(spec.path, suffixes), str(spec.path)
     else:
         assert spec.path is not None
-        samples, where = _from_file(spec.path, spec), str(spec.path)
+        samples, where = _from_file(spec.path, spec, fields), str(spec.path)
+        if suffixes:
+            samples = SampleSet([_beside(spec.path, item) for item in samples.inputs], samples.labels)
     if not samples.inputs:
         raise QuantbentoError(f"{where} holds no samples")
     if samples.labels is not None and len(samples.labels) != len(samples.inputs):
@@ -51,21 +68,42 @@ def load_samples(spec: Samples) -> SampleSet:
         return samples
     if len(samples.inputs) < spec.count:
         raise QuantbentoError(f"{where} has {len(samples.inputs)} samples; count asks for {spec.count}")
-    labels = None if samples.labels is None else samples.labels[: spec.count]
-    return SampleSet(samples.inputs[: spec.count], labels)
+    # A folder lists one class after the other, so a count takes some of each.
+    step = len(samples.inputs) / spec.count if spec.path is not None and spec.path.is_dir() else 1
+    chosen = [int(i * step) for i in range(spec.count)]
+    labels = None if samples.labels is None else [samples.labels[i] for i in chosen]
+    return SampleSet([samples.inputs[i] for i in chosen], labels)
 
 
-def _from_file(path: Path, spec: Samples) -> SampleSet:
+def _from_folder(folder: Path, suffixes: tuple[str, ...]) -> SampleSet:
+    """Files, each labelled with the name of its subfolder where all are in one."""
+    if not suffixes:
+        raise QuantbentoError(f"{folder} is a folder; this task takes a file: {one_of(FORMATS)}")
+    files = _files(folder, suffixes)
+    classes = [path.relative_to(folder).parts[0] for path in files if path.parent != folder]
+    return SampleSet(files, classes if len(classes) == len(files) else None)
+
+
+def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes) if suffixes else []
+
+
+def _beside(table: Path, item: Any) -> Any:
+    """The file that a table names, which starts at the table's folder."""
+    return table.parent / item if isinstance(item, str) else item
+
+
+def _from_file(path: Path, spec: Samples, fields: tuple[str, ...]) -> SampleSet:
     if path.suffix == ".npz":
-        return _from_arrays(path, spec.label)
+        return _from_arrays(path, spec.column("label"))
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise QuantbentoError(f"{path} is not UTF-8 text: {error}") from None
-    if path.suffix == ".txt":
+    if path.suffix == ".txt" and len(fields) <= 1:
         return SampleSet([line.strip() for line in text.split("\n") if line.strip()])
     if path.suffix == ".csv":
-        return _from_rows(list(csv.DictReader(io.StringIO(text, newline=""))), spec, str(path))
+        return _from_rows(list(csv.DictReader(io.StringIO(text, newline=""))), spec, fields, str(path))
     if path.suffix == ".jsonl":
         rows = []
         for number, line in enumerate(text.split("\n"), 1):
@@ -74,24 +112,32 @@ def _from_file(path: Path, spec: Samples) -> SampleSet:
                     rows.append(json.loads(line))
                 except ValueError as error:
                     raise QuantbentoError(f"{path} line {number} is not JSON: {error}") from None
-        return _from_rows(rows, spec, str(path))
-    raise QuantbentoError(f"{path} must end with {one_of(['.txt', '.jsonl', '.csv', '.npz'])}")
+        return _from_rows(rows, spec, fields, str(path))
+    formats = [f for f in FORMATS if f != ".txt"] if len(fields) > 1 else FORMATS
+    raise QuantbentoError(f"{path} must end with {one_of(formats)}")
 
 
-def _from_rows(rows: Sequence[dict[str, Any]], spec: Samples, where: str) -> SampleSet:
+def _from_rows(rows: Sequence[dict[str, Any]], spec: Samples, fields: tuple[str, ...], where: str) -> SampleSet:
     if not rows:
         return SampleSet([])
     for number, row in enumerate(rows, 1):
         if not isinstance(row, dict):
             raise QuantbentoError(f"{where}: row {number} is no mapping of columns to values")
     columns = [str(column) for column in rows[0]]
-    if spec.text not in columns:
-        raise QuantbentoError(
-            f"{where} has no column {spec.text!r}{did_you_mean(spec.text, columns)} (it has {one_of(columns)}); "
-            "name it with `text:`"
-        )
-    labels = _column(rows, spec.label, where) if spec.label in columns else None
-    return SampleSet(_column(rows, spec.text, where), labels)
+    if not fields:
+        raise QuantbentoError(f"{where} is a table; this task takes arrays, from an .npz file or a factory")
+    for field in fields:
+        if (name := spec.column(field)) not in columns:
+            key = "text:" if field == "text" else f"columns: {{{field}: ...}}"
+            raise QuantbentoError(
+                f"{where} has no column {name!r}{did_you_mean(name, columns)} (it has {one_of(columns)}); "
+                f"name it with `{key}`"
+            )
+    values = {field: _column(rows, spec.column(field), where) for field in fields}
+    whole = [dict(zip(fields, row, strict=True)) for row in zip(*values.values(), strict=True)]
+    inputs = values[fields[0]] if len(fields) == 1 else whole
+    label = spec.column("label")
+    return SampleSet(inputs, _column(rows, label, where) if label in columns else None)
 
 
 def _column(rows: Sequence[dict[str, Any]], name: str, where: str) -> list[Any]:
@@ -101,7 +147,7 @@ def _column(rows: Sequence[dict[str, Any]], name: str, where: str) -> list[Any]:
     return [row[name] for row in rows]
 
 
-def _from_dataset(spec: Samples) -> SampleSet:
+def _from_dataset(spec: Samples, fields: tuple[str, ...]) -> SampleSet:
     import datasets
 
     try:
@@ -111,7 +157,7 @@ def _from_dataset(spec: Samples) -> SampleSet:
             f"dataset {spec.dataset!r} could not be loaded: {summary(error)}. "
             "Without network, use `path:` with a local .jsonl file"
         ) from error
-    return _from_rows(rows.to_list(), spec, f"dataset {spec.dataset!r}")
+    return _from_rows(rows.to_list(), spec, fields, f"dataset {spec.dataset!r}")
 
 
 def _from_arrays(path: Path, label: str) -> SampleSet:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-from quantbento.core.errors import QuantbentoError, summary
+from quantbento.core.errors import QuantbentoError, one_of, summary
 from quantbento.runtimes.loaded import LoadedModel
 from quantbento.tasks.base import Arrays, Task
+from quantbento.tasks.rows import finite, shapes
 from quantbento.tasks.source import SampleSet
 
 
@@ -42,9 +43,12 @@ def compare(task: Task, rows: Arrays, own: Arrays, samples: SampleSet) -> dict[s
         QuantbentoError: they differ in name or shape.
     """
     for name, expected in rows.items():
-        if name not in own or own[name].shape != expected.shape:
-            got = own[name].shape if name in own else sorted(own)
-            raise QuantbentoError(f"the variant's output {name!r} is {got}; the baseline's is {expected.shape}")
+        if name not in own:
+            raise QuantbentoError(f"the variant has no output {name!r}; it has {one_of(own)}")
+        if (got := shapes(own[name])) != (wanted := shapes(expected)):
+            raise QuantbentoError(
+                f"the variant's output {name!r} is {_described(got)}; the baseline's is {_described(wanted)}"
+            )
     return task.compare(rows, own, samples.labels)
 
 
@@ -58,11 +62,14 @@ def recovery(metrics: dict[str, float], baseline: dict[str, float], better: dict
     }
 
 
-def _finite(rows: Arrays, who: str) -> None:
-    import numpy as np
+def _described(shapes: list[tuple[int, ...]]) -> str:
+    """`3 rows of shape (2,)`; several shapes where the rows have several."""
+    return f"{len(shapes)} rows of shape {', '.join(map(str, dict.fromkeys(shapes)))}"
 
+
+def _finite(rows: Arrays, who: str) -> None:
     for name, values in rows.items():
-        bad = np.asarray(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+        bad = ~finite(values)
         if bad.any():
             raise QuantbentoError(
                 f"{who} gives NaN or infinity in {name!r} for {int(bad.sum())} of {len(bad)} samples, "

@@ -22,6 +22,7 @@ from quantbento.runtimes.base import Runtime
 from quantbento.runtimes.loaded import LoadedModel
 from quantbento.tasks.base import Arrays
 from quantbento.tasks.metrics import sqnr_db
+from quantbento.tasks.rows import flat
 from quantbento.tasks.source import SampleSet
 
 # A sound export differs from the original by float rounding only: 90 dB and more. Broken ones are below 20 dB.
@@ -210,8 +211,8 @@ def _measure(references: list[Reference], job: Job, samples: SampleSet, settings
 
 def _check_same(own: Arrays, rows: Arrays, name: str) -> None:
     """Refuses an export that computes something else: every variant of it would look badly quantized."""
-    flat = [np.concatenate([r[k].ravel() for k in rows]) for r in (rows, own)]
-    if (db := sqnr_db(*flat)) < SOUND_EXPORT_DB:
+    numbers = [np.concatenate([flat(r[k]) for k in rows]) for r in (rows, own)]
+    if (db := sqnr_db(*numbers)) < SOUND_EXPORT_DB:
         raise QuantbentoError(
             f"{name} does not compute what the original does: {round(db)} dB apart, {SOUND_EXPORT_DB:.0f} needed. "
             "What was written for this runtime is another model; use variants of another runtime"

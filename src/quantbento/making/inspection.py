@@ -133,6 +133,17 @@ class Inspection:
                 names = ", ".join(dict.fromkeys(quantizer.name for quantizer in quantizers))
                 self.say((kind,), f"no quantizer of this recipe ({names}) needs {kind} samples; leave it out")
 
+    def columns(self, task: type[Task], samples: Any, where: Loc) -> None:
+        """Reports columns of samples that the task does not read."""
+        given = samples if isinstance(samples, dict) else {}
+        columns, known = given.get("columns"), (*task.fields, "label")
+        named: list[Loc] = [("columns", name) for name in columns] if isinstance(columns, dict) else []
+        named += [("text",)] if "text" in given else []
+        for place in named:
+            if (name := place[-1]) not in known:
+                told = f"task {task.name!r} reads no field {name!r}{did_you_mean(str(name), known)}"
+                self.say((*where, *place), f"{told} (it reads {one_of(known)})")
+
     def engine(self, options: Any, runtimes: Iterable[type[Runtime]]) -> None:
         """Checks engine settings against every runtime that has settings."""
         if not (given := getattr(options, "engine", None)):

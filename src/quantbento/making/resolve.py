@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantbento.core import machine
-from quantbento.inputs.recipe_inputs import RecipeInputs
+from quantbento.inputs.recipe_inputs import SAMPLES, RecipeInputs
 from quantbento.making.inspection import Inspection, variants_of
 from quantbento.quantizers.base import Quantizer
 from quantbento.recipe import Gates, Recipe, Variant
@@ -77,6 +77,8 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
         options = found.options(task.Options, data.get("task_options"), ("task_options",))
         found.metrics(task, data.get("gates"), ("gates",))
         found.custom_objects(task, data)
+        for samples in SAMPLES:
+            found.columns(task, data.get(samples), (samples,))
         if kind == "onnx" and kind not in task.starts_from:
             found.say(("model", "onnx"), f"task {task.name!r} needs a PyTorch model, not an ONNX file")
     resolved: dict[Loc, tuple[Quantizer, Any, type[Runtime]]] = {}

@@ -11,17 +11,20 @@ from quantbento.core.errors import one_of
 from quantbento.core.user_code import UserCode
 from quantbento.recipe.strict import Strict
 
+_THERE = {"file": Path.is_file, "folder": Path.is_dir, "file or folder": Path.exists}
+
 
 def _existing(path: Path, info: ValidationInfo, kind: str) -> Path:
     """Relative paths start at the recipe's own folder, wherever the command was run."""
     base = (info.context or {}).get("base", Path())
     path = (base / path.expanduser()).resolve()
-    if not (path.is_dir() if kind == "folder" else path.is_file()):
+    if not _THERE[kind](path):
         raise ValueError(f"no such {kind}: {path}")
     return path
 
 
 ExistingFile = Annotated[Path, AfterValidator(lambda p, info: _existing(p, info, "file"))]
+ExistingPath = Annotated[Path, AfterValidator(lambda p, info: _existing(p, info, "file or folder"))]
 ExistingFolder = Annotated[Path, AfterValidator(lambda p, info: _existing(p, info, "folder"))]
 
 
@@ -58,12 +61,15 @@ class ModelSpec(Strict):
 class Samples(Strict):
     """Samples for one purpose, from exactly one of path, dataset and factory."""
 
-    path: ExistingFile | None = Field(None, description=".txt (one text per line), .jsonl, .csv or .npz")
+    path: ExistingPath | None = Field(
+        None, description=".txt (one text per line), .jsonl, .csv, .npz, or a folder of images or sounds"
+    )
     dataset: str | None = Field(None, description="a name for datasets.load_dataset")
     factory: UserCode | None = Field(None, description="a Python function: inputs, or (inputs, labels)")
     config: str | None = Field(None, description="of the dataset")
     split: str = Field("test", description="of the dataset")
-    text: str = Field("text", description="column of the texts")
+    columns: dict[str, str] = Field({}, description="by field of the task, the columns that are named otherwise")
+    text: str = Field("text", description="short for columns: {text: ...}")
     label: str = Field("label", description="column of the labels, used where it exists")
     count: int | None = Field(None, gt=0, description="how many to use; fewer than that is an error")
 
@@ -72,12 +78,21 @@ class Samples(Strict):
         given = [k for k in ("path", "dataset", "factory") if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError(f"exactly one of 'path', 'dataset' or 'factory' is needed, not {len(given) or 'none'}")
-        without_columns = self.factory is not None or (self.path is not None and self.path.suffix == ".txt")
+        without_columns = self.factory is not None or (
+            self.path is not None and (self.path.suffix == ".txt" or self.path.is_dir())
+        )
         unread = {"config", "split"} if self.dataset is None else set()
-        unread |= {"text", "label"} if without_columns else set()
+        unread |= {"columns", "text", "label"} if without_columns else set()
         if useless := sorted(unread & self.model_fields_set):
             raise ValueError(f"{', '.join(useless)} would have no effect with {given[0]}; leave it out")
+        if twice := sorted({"text", "label"} & self.model_fields_set & self.columns.keys()):
+            raise ValueError(f"{', '.join(twice)} is named twice; leave it out of columns")
         return self
+
+    def column(self, field: str) -> str:
+        """The name of the column that holds a field of the task, or the labels (`label`)."""
+        short = {"text": self.text, "label": self.label}
+        return self.columns.get(field) or short.get(field, field)
 
 
 class Calibration(Samples):

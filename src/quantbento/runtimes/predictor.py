@@ -1,19 +1,19 @@
 """A loaded model that takes and returns arrays: a callable from a list of inputs to a list of answers.
 
 The same object judges a variant and serves it. Inputs are sorted by length and run in small chunks, because a
-batch padded to its longest text is slower than no batch. Where the runtime allows it, chunks run side by side,
+batch padded to its longest text is slower than no batch. Inputs that cannot share a batch (images of different sizes)
+are grouped first. Where the runtime allows it, chunks run side by side,
 the longest first, so that no thread still works on a long one when the others are done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from quantbento.runtimes.base import ArrayRuntime
+from quantbento.tasks.rows import joined
 
 if TYPE_CHECKING:
     from quantbento.tasks.array import ArrayTask
@@ -51,7 +51,7 @@ class Predictor:
 
     def answers(self, checked: Sequence[Any]) -> list[Any]:
         """The answers to inputs that went through `check`."""
-        return self.task.answers(self.run(checked)) if len(checked) else []
+        return self.task.answers(self.run(checked), checked) if len(checked) else []
 
     def rows(self, inputs: Sequence[Any]) -> Arrays:
         """What the metrics compare: arrays by output name, one row per input."""
@@ -60,17 +60,26 @@ class Predictor:
     def run(self, checked: Sequence[Any]) -> Arrays:
         """`rows` for inputs that went through `check`."""
         encoded = [self.task.encode(item) for item in checked]
-        order = sorted(range(len(encoded)), key=lambda i: self.task.length(encoded[i]), reverse=True)
-        size = self.task.chunk_items
-        chunks = [order[start : start + size] for start in range(0, len(order), size)]
+        chunks = self._chunks(encoded)
 
         def run(chunk: list[int]) -> Arrays:
             batch = self.task.collate([encoded[i] for i in chunk])
             return self.task.postprocess(self.runtime.run(batch), batch)
 
         results = list(map(run, chunks) if self._pool is None or len(chunks) == 1 else self._pool.map(run, chunks))
-        back = np.argsort(np.concatenate([np.asarray(c) for c in chunks]))
-        return {name: np.concatenate([r[name] for r in results])[back] for name in results[0]}
+        order = [index for chunk in chunks for index in chunk]
+        return {name: joined((r[name] for r in results), order) for name in results[0]}
+
+    def _chunks(self, encoded: Sequence[Any]) -> list[list[int]]:
+        """The indices of the inputs that run together, the longest first."""
+        groups: dict[Hashable, list[int]] = {}
+        for index, item in enumerate(encoded):
+            groups.setdefault(self.task.group(item), []).append(index)
+        size, chunks = self.task.chunk_items, []
+        for group in groups.values():
+            ordered = sorted(group, key=lambda i: self.task.length(encoded[i]), reverse=True)
+            chunks += [ordered[start : start + size] for start in range(0, len(ordered), size)]
+        return chunks
 
     def work(self, inputs: Sequence[Any]) -> int:
         """Answers the inputs, for measuring speed. Returns the number of answers, one per input."""

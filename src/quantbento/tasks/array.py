@@ -6,7 +6,7 @@ Inputs travel as `item -> encoded -> batch (arrays by input name) -> outputs -> 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from quantbento.tasks.base import Arrays, Task
@@ -41,9 +41,13 @@ class ArrayTask(Task):
         return dict.fromkeys(given, f"is for text-generation, whose texts are cut; {cls.name} takes `count` samples")
 
     def calibrate(self, checked: Sequence[Any], wanted: Calibration) -> list[Arrays]:
-        """Batches of model inputs by name, at most `chunk_items` in each, in the order of the samples."""
-        encoded = [self.encode(item) for item in checked]
-        return [self.collate(encoded[i : i + self.chunk_items]) for i in range(0, len(encoded), self.chunk_items)]
+        """Batches of model inputs by name, at most `chunk_items` in each. Within a group they are in the order of the
+        samples."""
+        groups: dict[Hashable, list[Any]] = {}
+        for item in map(self.encode, checked):
+            groups.setdefault(self.group(item), []).append(item)
+        size = self.chunk_items
+        return [self.collate(group[i : i + size]) for group in groups.values() for i in range(0, len(group), size)]
 
     @abstractmethod
     def encode(self, item: Any) -> Any:
@@ -53,14 +57,18 @@ class ArrayTask(Task):
         """What inputs are sorted by before they are cut into batches, so that little is padded."""
         return 0
 
+    def group(self, encoded: Any) -> Hashable:
+        """Inputs of one group can share a batch. By default all can."""
+        return None
+
     @abstractmethod
     def collate(self, encoded: Sequence[Any]) -> Arrays:
         """A batch by input name, padded to its longest member."""
 
     @abstractmethod
     def postprocess(self, outputs: Arrays, batch: Arrays) -> Arrays:
-        """Model outputs as rows, batch first, float32."""
+        """Model outputs as rows (`quantbento.tasks.rows`): by name, one row per member of the batch."""
 
     @abstractmethod
-    def answers(self, rows: Arrays) -> list[Any]:
-        """One answer per row."""
+    def answers(self, rows: Arrays, items: Sequence[Any]) -> list[Any]:
+        """One answer per row. `items` are the checked items that the rows belong to."""

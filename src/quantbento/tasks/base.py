@@ -1,6 +1,6 @@
 """The contract of a task.
 
-Variants are compared by their rows: one array per name, batch first, in the order of the inputs.
+Variants are compared by their rows (`quantbento.tasks.rows`): by name, one row per input, in the order of the inputs.
 """
 
 from __future__ import annotations
@@ -51,6 +51,10 @@ class Task(ABC):
             come from a user's function or an ONNX file.
         on_disk: whether its models stay on disk: quantizers and runtimes read a checkpoint themselves.
         takes_preprocess: whether the user may give a function that sees every input first.
+        fields: what an item is made of, by the names of the columns of a table of samples. One field: its value is the
+            item. Several: an item is a mapping of all of them. None: items are arrays.
+        suffixes: endings of files that are items by themselves, such as ".png". Samples may then be a folder of them
+            with a subfolder for each class, and a table names files.
         throughput_unit: the unit of measured throughput.
         concurrent: whether its batches are small, so that running several at once beats running them in turn.
         distributions: packages whose versions decide how it reads inputs; part of a variant's fingerprint.
@@ -67,6 +71,8 @@ class Task(ABC):
     auto_class: ClassVar[str | None] = None
     on_disk: ClassVar[bool] = False
     takes_preprocess: ClassVar[bool] = True
+    fields: ClassVar[tuple[str, ...]] = ("text",)
+    suffixes: ClassVar[tuple[str, ...]] = ()
     throughput_unit: ClassVar[str] = "inputs/s"
     concurrent: ClassVar[bool] = False
     distributions: ClassVar[tuple[str, ...]] = ()

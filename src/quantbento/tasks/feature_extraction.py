@@ -66,7 +66,7 @@ class FeatureExtraction(TextTask):
             pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
         return {"embedding": pooled}
 
-    def answers(self, rows: Arrays) -> list[np.ndarray]:
+    def answers(self, rows: Arrays, items: Sequence[Any]) -> list[np.ndarray]:
         """One float32 vector per text."""
         return list(rows["embedding"])
 

@@ -35,6 +35,7 @@ class TensorTask(ArrayTask):
         "max_error": Metric(-1, recovers=False),
     }
     primary = ("accuracy", "sqnr_db")
+    fields = ()
 
     def __init__(self, shapes: dict[str, list[int]], output_names: list[str], labels: list[str] | None) -> None:
         self.shapes, self.output_names, self.labels = shapes, output_names, labels
@@ -93,7 +94,7 @@ class TensorTask(ArrayTask):
     def postprocess(self, outputs: Arrays, batch: Arrays) -> Arrays:
         return {name: value.astype(np.float32, copy=False) for name, value in outputs.items()}
 
-    def answers(self, rows: Arrays) -> list[Any]:
+    def answers(self, rows: Arrays, items: Sequence[Any]) -> list[Any]:
         """One array per sample, or one mapping by output name where the model has several outputs."""
         if len(rows) == 1:
             return list(next(iter(rows.values())))

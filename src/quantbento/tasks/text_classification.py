@@ -72,7 +72,7 @@ class TextClassification(TextTask):
         e = np.exp(logits - logits.max(-1, keepdims=True))
         return {"probabilities": e / e.sum(-1, keepdims=True)}
 
-    def answers(self, rows: Arrays) -> list[dict[str, Any]]:
+    def answers(self, rows: Arrays, items: Sequence[Any]) -> list[dict[str, Any]]:
         """One `{"label": ..., "score": ...}` per text: the most probable label."""
         return [{"label": self.labels[int(p.argmax())], "score": float(p.max())} for p in rows["probabilities"]]
 
