@@ -1,6 +1,8 @@
-"""BentoML services, one stored model each: `bentoml serve` (Embedding), `bentoml serve service:TensorModel`.
+"""BentoML services, one for each task. A stored model is served by the one for its task:
 
-    bentoml serve --arg model=minilm-l6-v2-torch-int8
+    quantbento serve minilm-l6-v2-onnx-int8
+    bentoml serve                                                     # the only stored model
+    bentoml serve --arg model=minilm-l6-v2-onnx-int8
     QUANTBENTO_MODEL=digits-onnx-int8 bentoml serve service:TensorModel
 
 Every setting is in quantbento.serving.settings and, for TextGeneration, quantbento.serving.generation.settings.
@@ -20,8 +22,10 @@ if (_source := Path(__file__).parent / "src").is_dir():
 import bentoml
 from pydantic import BeforeValidator, Field
 
+from quantbento.serving.default import default_service
 from quantbento.serving.generation.model import ServedLanguageModel
 from quantbento.serving.generation.settings import GenerationSettings
+from quantbento.serving.images import image_requests
 from quantbento.serving.middleware import with_middleware
 from quantbento.serving.model import ServedModel
 from quantbento.serving.openai_embeddings import check_dimensions, embeddings_response, one_or_many
@@ -29,12 +33,14 @@ from quantbento.serving.service import BatchService, ModelService
 from quantbento.serving.settings import ServiceSettings
 
 settings = ServiceSettings.read()
-embedder = ServedModel(settings, "minilm-l6-v2-onnx-int8", "feature-extraction")
-classifier = ServedModel(settings, "sst2-onnx-int8", "text-classification")
-tensor_model = ServedModel(settings, "two-moons-onnx-int8", "tensor")
+embedder = ServedModel(settings, "feature-extraction")
+classifier = ServedModel(settings, "text-classification")
+image_classifier = ServedModel(settings, "image-classification")
+image_encoder = ServedModel(settings, "image-feature-extraction")
+tensor_model = ServedModel(settings, "tensor")
 
 generation = GenerationSettings.read()
-language_model = ServedLanguageModel(generation, "tiny-llama-autoround")
+language_model = ServedLanguageModel(generation)
 
 # What requests hold, each with an example to try in Swagger, and what is answered.
 SENTENCES = ["The sun sets behind the hills.", "Evening falls over the mountains."]
@@ -43,6 +49,8 @@ TextOrTexts = Annotated[list[str], embedder.inputs(SENTENCES, pass_on=True), Bef
 Vectors = Annotated[list[Any], embedder.outputs()]
 Reviews = Annotated[list[str], classifier.inputs(["A warm and funny film.", "Two hours I will not get back."])]
 Labels = Annotated[list[Any], classifier.outputs()]
+BestLabels = Annotated[list[Any], image_classifier.outputs()]
+ImageVectors = Annotated[list[Any], image_encoder.outputs()]
 Arrays = Annotated[list[Any], tensor_model.inputs()]
 Outputs = Annotated[list[Any], tensor_model.outputs()]
 Prompt = Annotated[
@@ -96,8 +104,34 @@ class TextClassification(BatchService):
 
 @with_middleware()
 @bentoml.service(**settings.service_config())
+class ImageClassification(BatchService):
+    """Images to labels."""
+
+    served = image_classifier
+
+    @bentoml.api(input_spec=image_requests(image_classifier, top_k=True), **settings.batching())
+    def classify(self, images: list[Any]) -> BestLabels:
+        """The most probable labels of each image and their probabilities, the best first."""
+        return image_classifier.answers(images)
+
+
+@with_middleware()
+@bentoml.service(**settings.service_config())
+class ImageFeatureExtraction(BatchService):
+    """Images to embeddings."""
+
+    served = image_encoder
+
+    @bentoml.api(input_spec=image_requests(image_encoder), **settings.batching())
+    def encode(self, images: list[Any]) -> ImageVectors:
+        """One embedding per image, in order."""
+        return image_encoder.answers(images)
+
+
+@with_middleware(arrays="/predict")
+@bentoml.service(**settings.service_config())
 class TensorModel(BatchService):
-    """Arrays to arrays: any PyTorch module or ONNX graph."""
+    """Arrays to arrays, in JSON or as NumPy files: any PyTorch module or ONNX graph."""
 
     served = tensor_model
 
@@ -125,3 +159,6 @@ class TextGeneration(ModelService):
 
 # The engine is the one that the stored model says. Before, it went by the service's name, which Bentos still use.
 TextGenerationTransformers = TextGeneration
+
+# What `bentoml serve` and `bentoml build` take: the service for the task of the model that is named, or of the only one.
+Default = default_service()

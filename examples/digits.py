@@ -34,7 +34,7 @@ def preprocess(image: object) -> np.ndarray:
 
 def model() -> DigitClassifier:
     """The trained classifier; the same one every time."""
-    images, labels = _digits()
+    images, labels = digits()
     x = torch.from_numpy(np.stack([preprocess(image) for image in images[HELD_OUT:]]))
     y = torch.from_numpy(labels[HELD_OUT:])
     with torch.random.fork_rng():
@@ -51,11 +51,12 @@ def model() -> DigitClassifier:
 
 def held_out() -> tuple[list[np.ndarray], np.ndarray]:
     """400 images the classifier has not seen, values from 0 to 16, and their digits."""
-    images, labels = _digits()
+    images, labels = digits()
     return list(images[:HELD_OUT]), labels[:HELD_OUT]
 
 
-def _digits() -> tuple[np.ndarray, np.ndarray]:
+def digits() -> tuple[np.ndarray, np.ndarray]:
+    """All images (1797, 8, 8) and their digits, shuffled the same way every time; the first `HELD_OUT` are held out."""
     data = load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
     return data.images[order].astype(np.float32), data.target[order].astype(np.int64)

@@ -119,9 +119,9 @@ def tiny_encoder(tmp_path_factory) -> Path:
     from transformers import BertConfig, BertModel
 
     folder = tmp_path_factory.mktemp("tiny-encoder")
-    vocabulary = _write_tokenizer(folder)
+    vocabulary = write_tokenizer(folder)
     torch.manual_seed(0)
-    BertModel(BertConfig(**_tiny_bert(vocabulary))).save_pretrained(folder)
+    BertModel(BertConfig(**tiny_bert(vocabulary))).save_pretrained(folder)
     modules = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
     (folder / "modules.json").write_text(
         json.dumps(
@@ -146,10 +146,10 @@ def tiny_classifier(tmp_path_factory) -> Path:
     from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
 
     folder = tmp_path_factory.mktemp("tiny-classifier")
-    vocabulary = _write_tokenizer(folder)
+    vocabulary = write_tokenizer(folder)
     torch.manual_seed(0)
     config = BertConfig(
-        **_tiny_bert(vocabulary),
+        **tiny_bert(vocabulary),
         id2label={0: "negative", 1: "positive"},
         label2id={"negative": 0, "positive": 1},
     )
@@ -165,6 +165,28 @@ def tiny_classifier(tmp_path_factory) -> Path:
         optimizer.step()
     model.eval().save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_ranker(tmp_path_factory) -> Path:
+    """See `tests.trained_heads`, as for the two below."""
+    from tests.trained_heads import write_ranker
+
+    return write_ranker(tmp_path_factory.mktemp("tiny-ranker"))
+
+
+@pytest.fixture(scope="session")
+def tiny_tagger(tmp_path_factory) -> Path:
+    from tests.trained_heads import write_tagger
+
+    return write_tagger(tmp_path_factory.mktemp("tiny-tagger"))
+
+
+@pytest.fixture(scope="session")
+def tiny_multi_label(tmp_path_factory) -> Path:
+    from tests.trained_heads import write_multi_label
+
+    return write_multi_label(tmp_path_factory.mktemp("tiny-multi-label"))
 
 
 @pytest.fixture(scope="session")
@@ -208,7 +230,7 @@ def labelled_texts(count: int, seed: int) -> tuple[list[str], list[int]]:
     return texts, labels
 
 
-def _tiny_bert(vocabulary: int) -> dict:
+def tiny_bert(vocabulary: int) -> dict:
     return {
         "vocab_size": vocabulary,
         "hidden_size": 32,
@@ -219,7 +241,7 @@ def _tiny_bert(vocabulary: int) -> dict:
     }
 
 
-def _write_tokenizer(folder: Path) -> int:
+def write_tokenizer(folder: Path) -> int:
     from transformers import BertTokenizer
 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *NEUTRAL, *POSITIVE, *NEGATIVE]

@@ -18,6 +18,9 @@ from quantbento.recipe import ModelSpec
 from quantbento.runtimes import artifact
 from quantbento.runtimes.predictor import Predictor
 from quantbento.tasks.source import SampleSet, SourceModel
+from quantbento.tasks.tensor import TensorTask
+from quantbento.tasks.tensor.inputs import Input
+from quantbento.tasks.tensor.layout import Layout
 
 
 @dataclass
@@ -41,6 +44,12 @@ def text_job(folder: Path, task: str, texts: list[str], workspace: Path) -> Judg
 def load_source(spec: ModelSpec, task: str, workspace: Path | None = None) -> SourceModel:
     """The model that a recipe of the task names."""
     return NamedModel(spec, registry.task(task)).load(workspace)
+
+
+def tensor_task(shapes: dict[str, list[int | None]], outputs: list[str], labels: list[str] | None = None) -> TensorTask:
+    """The task of a model with float32 inputs of these shapes (None: any size), the batch first everywhere."""
+    inputs = [Input(n, "float32", tuple(shape), tuple(size or 5 for size in shape)) for n, shape in shapes.items()]
+    return TensorTask(inputs, Layout(dict.fromkeys(outputs, 0)), labels)
 
 
 def _job(source: SourceModel, task_name: str, inputs: list[Any], workspace: Path) -> JudgedJob:

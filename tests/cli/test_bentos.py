@@ -54,7 +54,7 @@ def built(docker: FakeBuilder) -> list[str]:
 def test_build_says_what_went_in(encoder, capsys):
     contents, asked = encoder
     assert cli.main(["build", "minilm", "--model", "tiny-encoder-onnx-int8"]) == 0
-    assert asked == [("minilm", "tiny-encoder-onnx-int8")]
+    assert [arguments[:3] for arguments in asked] == [("minilm", "tiny-encoder-onnx-int8", None)]
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"bento     {contents.tag}"
     assert lines[1] == "service   service:Embedding, resources cpu 2, memory 1Gi"
@@ -66,7 +66,17 @@ def test_build_says_what_went_in(encoder, capsys):
 @pytest.mark.slow
 def test_build_of_nothing_named_is_bentofile_yaml(encoder):
     assert cli.main(["build"]) == 0
-    assert encoder[1] == [(None, None)]
+    assert [arguments[:3] for arguments in encoder[1]] == [(None, None, None)]
+
+
+@pytest.mark.slow
+def test_what_a_build_has_to_say_goes_to_the_errors(encoder, capsys):
+    assert cli.main(["build", "my-encoder", "--write", "configs/bentos/mine.yaml"]) == 0
+    [(*asked, say)] = encoder[1]
+    assert asked == ["my-encoder", None, Path("configs/bentos/mine.yaml")]
+    capsys.readouterr()
+    say("as it is")
+    assert capsys.readouterr() == ("", "note: as it is\n")
 
 
 @pytest.mark.slow
@@ -151,11 +161,12 @@ def test_an_unknown_bento_is_exit_code_2_with_the_nearest_name(encoder, docker, 
     assert not (tmp_path / "new").exists()
 
 
-def test_an_unknown_build_file_is_exit_code_2_with_the_nearest_name(monkeypatch, capsys):
+def test_what_is_neither_file_nor_model_is_exit_code_2_with_the_nearest_name(bento_home, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     assert cli.main(["build", "two-moon"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: no Bento 'two-moon'; did you mean 'two-moons'? (allowed: 'llama-3.1-8b'")
+    assert error.startswith("error: no build file and no stored model 'two-moon'; did you mean 'two-moons'? (build")
+    assert error.endswith("; stored: nothing)\n")
 
 
 def test_a_missing_model_is_exit_code_2_with_the_command_that_saves_it(bento_home, monkeypatch, capsys):

@@ -63,11 +63,22 @@ def test_a_mistake_is_exit_code_2_and_no_traceback(store, arguments, said, capsy
     assert error.startswith("error: ")
 
 
-def test_without_the_templates_it_says_where_they_are(store, capsys):
+def test_without_templates_of_its_own_a_folder_gets_quantbentos(store, capsys):
     write_bento(store)
     shutil.rmtree("deploy")
+    assert cli.main(["deploy", "render", "my-encoder", "--keda"]) == 0
+    base = Path("deploy", "rendered", "my-encoder", "base")
+    assert {p.name: p.read_bytes() for p in base.iterdir()} == {
+        p.name: p.read_bytes() for p in (KUBERNETES / "base").iterdir()
+    }
+    assert f"note: copy {KUBERNETES} to deploy/kubernetes: serverAddress in" in capsys.readouterr().out
+
+
+def test_templates_that_lack_a_part_are_named(store, capsys):
+    write_bento(store)
+    shutil.rmtree("deploy/kubernetes/base")
     assert cli.main(["deploy", "render", "my-encoder"]) == 2
-    assert "no templates base, overlays/cpu in deploy/kubernetes" in capsys.readouterr().err
+    assert "error: no templates base in deploy/kubernetes. quantbento has its own" in capsys.readouterr().err
 
 
 def test_its_options_are_known_before_anything_heavy_is_imported():

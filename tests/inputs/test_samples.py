@@ -214,6 +214,11 @@ def test_a_folder_without_subfolders_has_no_labels(pictures):
     assert load_samples(Samples(path=pictures / "cat"), ("image",), (".png",)).labels is None
 
 
+def test_a_folder_without_such_files_is_told_what_is_looked_for(pictures):
+    with pytest.raises(QuantbentoError, match=r"pictures holds no file that ends with '\.jpg' or '\.bmp'"):
+        load_samples(Samples(path=pictures), ("image",), (".jpg", ".bmp"))
+
+
 def test_a_table_names_files_beside_it(pictures):
     (pictures / "table.csv").write_text("image,label\ncat/0.PNG,0\n")
     samples = load_samples(Samples(path=pictures / "table.csv"), ("image",), (".png",))
@@ -237,3 +242,32 @@ def test_the_files_are_part_of_the_identity(pictures, name):
 def test_a_column_is_named_once():
     with pytest.raises(ValueError, match="text is named twice"):
         Samples(factory=None, dataset="d", text="review", columns={"text": "body"})
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["files", "parquet"])
+def test_a_dataset_of_images_gives_files_or_their_bytes(tmp_path, monkeypatch, packed):
+    import datasets
+
+    from tests.tiny_images import file_of, picture
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    files = {
+        f"{kind}/{number}.png": file_of(picture(8, 8, number)) for number, kind in enumerate(["cat", "cat", "dog"])
+    }
+    own = tmp_path / "own"
+    for name, data in files.items():
+        (own / "test" / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / "test" / name).write_bytes(data)
+    if packed:
+        rows = [{"image": {"bytes": data, "path": None}, "label": int("dog" in name)} for name, data in files.items()]
+        features = datasets.Features(image=datasets.Image(), label=datasets.ClassLabel(names=["cat", "dog"]))
+        own = tmp_path / "packed"
+        own.mkdir()
+        datasets.Dataset.from_list(rows, features).to_parquet(own / "test.parquet")
+    settings = {"fields": ("image",), "suffixes": (".png",)}
+    samples = load_samples(Samples(dataset=str(own)), **settings)
+    given = samples.inputs if packed else [path.read_bytes() for path in samples.inputs]
+    assert (given, samples.labels) == (list(files.values()), [0, 0, 1])
+    assert len(load_samples(Samples(dataset=str(own), count=2), **settings).inputs) == 2
+    with pytest.raises(QuantbentoError, match=r"has 3 samples; count asks for 4"):
+        load_samples(Samples(dataset=str(own), count=4), **settings)

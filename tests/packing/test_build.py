@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -11,11 +12,17 @@ import pytest
 import yaml
 
 from quantbento import store
+from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError, RecipeError
+from quantbento.core.pickling import dump
+from quantbento.core.project_files import LIBRARY
 from quantbento.packing.build import build
 from quantbento.packing.build_files import pinned
+from quantbento.serving.services import service_for
 from tests.built_bento import ENCODER, WEIGHTS, built_encoder, built_for_a_gpu, save_stand_in
 from tests.conftest import ROOT, model_store
+from tests.serving.stored import save_stand_in as stand_in
+from tests.serving.test_command import PAIRS
 from tests.store.test_models import flip
 
 BENTOML = version("bentoml")
@@ -67,13 +74,11 @@ def problems(*arguments: str) -> list[str]:
 
 
 def test_everything_that_is_wrong_comes_in_one_message(project):
-    Path("service.py").unlink()
     save_stand_in("mine", "text-generation", "vllm", project.parent / "artifact")
     write_build_file(
         ["bentoml==1.0.0", "numpy", "rich>=13", "torch==2.*"], args={"model": "mine"}, labels={"task": "tensor"}
     )
-    folder, pin, loose, incomplete, task, runtime = problems()
-    assert folder == f"no service.py in {project}: run it in the project's folder"
+    pin, loose, incomplete, task, runtime = problems()
     assert pin == (
         f"the Bento's packages have bentoml 1.0.0, installed is {BENTOML}, which bentoml build adds: "
         "pip install bentoml==1.0.0, or make lock"
@@ -82,7 +87,7 @@ def test_everything_that_is_wrong_comes_in_one_message(project):
     assert incomplete.startswith("the packages are not complete, and an image installs no others: bentoml needs a2")
     assert task.endswith("is a model for text-generation, the Bento's label says tensor")
     assert "runs on vllm, which needs vllm, transformers; the Bento's packages do not have it" in runtime
-    assert runtime.endswith("copy one of configs/bentos")
+    assert re.search(r"Use a Bento for that runtime: quantbento build mine:\w+$", runtime)
 
 
 def test_a_bento_without_bentoml_is_told_so(project):
@@ -223,3 +228,84 @@ def test_bentomls_own_reason_is_among_the_lines(project, bentoml):
     write_build_file(COMPLETE)
     with pytest.raises(QuantbentoError, match="no such thing as a service"):
         build()
+
+
+# Each task and each runtime once.
+EACH = {pair[kind]: pair for kind in (1, 0) for pair in reversed(PAIRS)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "runtime"), sorted(set(EACH.values())))
+def test_a_stored_model_of_every_task_and_runtime_is_built_by_its_tag_in_an_empty_folder(
+    tmp_path, bento_home, monkeypatch, task, runtime
+):
+    """With a stand-in: nothing is loaded to build a Bento."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    stored = stand_in("mine", task, tmp_path / "a", runtime, environment={"threads": 3})
+    contents = build("mine")
+    assert contents.bento.name == "mine"
+    assert contents.bento.service == service_for(task).target
+    assert contents.bento.labels.items() >= {"task": task, "runtime": runtime}.items()
+    assert contents.bento.models == (stored.tag,)
+    assert contents.bento.entry.resources["cpu"] == "3"
+    assert {p.name for p in (contents.path / "src").iterdir()} == {"bentofile.yaml", "service.py", "quantbento"}
+    assert (contents.path / "src/service.py").read_bytes() == (ROOT / "service.py").read_bytes()
+    library = {str(p.relative_to(LIBRARY)) for p in LIBRARY.rglob("*.py")}
+    assert {
+        str(p.relative_to(contents.path / "src/quantbento")) for p in contents.path.rglob("src/quantbento/**/*.py")
+    } == library
+    assert (contents.path / "sbom.cdx.json").is_file()
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_build_file_that_is_kept_builds_the_same_again(tmp_path, bento_home, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    monkeypatch.setattr(registry.task("tensor"), "modules", ("sklearn",))
+    stand_in("mine", "tensor", tmp_path / "a")
+    said: list[str] = []
+    first = build("mine", write=Path("configs/bentos/moons.yaml"), say=said.append)
+    assert said == ["wrote configs/bentos/requirements/moons.txt", "wrote configs/bentos/moons.yaml"]
+    again = build("moons")
+    assert again.bento.models == first.bento.models
+    assert again.packages == first.packages
+    assert "scikit-learn" in again.packages
+    assert (again.path / "src/bentofile.yaml").read_text() == (first.path / "src/bentofile.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_who_asked_is_told_of_failed_gates_and_of_two_meanings(root, tmp_path, bentoml):
+    stand_in("two-moons", "tensor", tmp_path / "a")
+    stand_in("two-moons-onnx-int8", "tensor", tmp_path / "b", variant={"passed": False})
+    said: list[str] = []
+    bentoml("sys.exit('reached')")
+    with pytest.raises(QuantbentoError, match="reached"):
+        build("two-moons", say=said.append)
+    both, gates = said
+    assert both == "two-moons is a build file and a stored model; configs/bentos/two-moons.yaml was taken"
+    assert re.match(r"two-moons-onnx-int8:\w+ did not pass its gates: ", gates)
+
+
+def test_code_that_was_pickled_with_the_model_has_to_find_its_packages(root, tmp_path, monkeypatch):
+    (tmp_path / "pickled_code.py").write_text("import sklearn\ndef f(x):\n    return sklearn\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import pickled_code
+
+    (tmp_path / "a").mkdir()
+    dump({"preprocess": pickled_code.f}, tmp_path / "a" / "objects.pkl", classes=[pickled_code.f])
+    stored = stand_in("two-moons-onnx-int8", "tensor", tmp_path / "a")
+    assert problems("two-moons") == [
+        f"code that was saved with {stored.tag} needs scikit-learn; the Bento's packages do not have it. Add it to its "
+        f"requirements, or let them be written: quantbento build {stored.tag}"
+    ]
+
+
+def test_without_the_package_for_the_sbom_nothing_is_built(project, bentoml, monkeypatch):
+    write_build_file(COMPLETE)
+    call = bentoml("sys.exit(1)")
+    monkeypatch.setitem(sys.modules, "cyclonedx", None)  # as if it could not be found
+    with pytest.raises(QuantbentoError, match=r"run: pip install 'quantbento\[pack\]'"):
+        build()
+    assert not call.exists()

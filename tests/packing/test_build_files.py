@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from quantbento.core import project_files
 from quantbento.core.errors import QuantbentoError
-from quantbento.packing.build_files import BuildFile, command_that_saves, find, pinned
+from quantbento.packing.build_files import BuildFile, command_that_saves, find, known, pinned
 from tests.conftest import ROOT
 
 
@@ -36,18 +37,23 @@ def test_a_name_a_path_or_nothing(folder, name, path):
     assert find(name).path == Path(path)
 
 
-def test_an_unknown_name_is_told_with_the_nearest_and_all(folder):
+def test_an_unknown_name_is_told_with_the_nearest_and_all(folder, monkeypatch):
+    monkeypatch.setattr(project_files, "folder", lambda: folder / "quantbento's")
     with pytest.raises(QuantbentoError) as raised:
         find("minilmm")
     assert str(raised.value) == (
-        "no Bento 'minilmm'; did you mean 'minilm'? (allowed: 'minilm' or 'two-moons', which are files in "
-        "configs/bentos, or the path of a build file). Run it where service.py is"
+        "no build file 'minilmm'; did you mean 'minilm'? (allowed: 'minilm' or 'two-moons', which are files in "
+        "configs/bentos, or the path of a build file)"
     )
 
 
-def test_without_a_bentofile_the_default_is_an_error(folder):
-    with pytest.raises(QuantbentoError, match=r"^no bentofile.yaml here \(allowed: 'minilm' or 'two-moons'"):
-        find(None)
+def test_what_the_folder_lacks_is_quantbentos_own(folder):
+    (folder / "configs/bentos/minilm.yaml").write_text("name: mine\n")
+    assert (find("minilm").data, find("minilm").supplied) == ({"name": "mine"}, {})
+    own = Path("configs/bentos/tiny-llama.yaml")
+    assert (find("tiny-llama").path, find("tiny-llama").supplied) == (own, {own: ROOT / own})
+    assert find("tiny-llama").data["name"] == "tiny-llama"
+    assert {"minilm", "two-moons", "tiny-llama", "llama-3.1-8b"} <= set(known())
 
 
 def test_a_file_that_is_no_mapping_is_an_error(folder):
@@ -70,6 +76,10 @@ def test_packages_come_from_the_list_and_from_the_file(tmp_path):
     python["requirements_txt"] = str(tmp_path / "missing.txt")
     assert BuildFile(Path("x"), {"python": python}).packages == {"a": "1"}
     assert BuildFile(Path("x"), {}).packages == {}
+    list_of_its_own = {"python": {"requirements_txt": "mine.txt"}}
+    for supplied in ("c==3\n", tmp_path / "requirements.txt"):
+        version = {"c": "3"} if isinstance(supplied, str) else {"b": "2"}
+        assert BuildFile(Path("x"), list_of_its_own, {Path("mine.txt"): supplied}).packages == version
 
 
 @pytest.mark.parametrize(

@@ -45,10 +45,11 @@ def test_a_bento_for_a_gpu_is_not_put_on_cpu(store):
         render(write_bento(store, resources=GPU), overlay="cpu")
 
 
-def test_missing_templates_are_named(store):
+def test_missing_templates_are_named(store, tmp_path):
     tag = write_bento(store)
-    with pytest.raises(QuantbentoError, match=r"no templates base, overlays/cpu in .*kubernetes.*run in its root"):
-        kubernetes.render(tag)
+    (tmp_path / "templates").mkdir()
+    with pytest.raises(QuantbentoError, match=r"no templates base, overlays/cpu in .*/templates\. quantbento has"):
+        kubernetes.render(tag, templates=tmp_path / "templates")
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])

@@ -58,6 +58,29 @@ def test_minilm_keeps_its_embeddings(reports):
     assert {r.name for r in (report.baseline, *report.references)} == {"torch-fp32", "torch-bf16", "onnx-fp32"}
 
 
+def test_digits_are_read_from_image_files(reports):
+    report = reports("digits-images")
+    assert report.exit_code == 0
+    assert report.baseline.metrics["accuracy"] >= 0.95
+    for variant in report.variants:
+        assert variant.metrics["accuracy"] >= report.baseline.metrics["accuracy"] - 0.01
+        assert variant.metrics["top5_accuracy"] >= 0.99
+        assert variant.metrics["max_probability_difference"] > 0
+
+
+def test_the_digits_are_an_image_folder():
+    """A recipe's `path:` can name it as well as the factory."""
+    from examples.digit_images import held_out
+    from quantbento.inputs.samples import load_samples
+    from quantbento.recipe import Samples
+    from quantbento.tasks.image_classification import ImageClassification as Task
+
+    files, labels = held_out()
+    samples = load_samples(Samples(path=files[0].parent.parent), Task.fields, Task.suffixes)
+    assert (samples.inputs, samples.labels) == (files, labels)
+    assert len(files) == 400
+
+
 def test_a_stored_digit_classifier_takes_raw_images(reports):
     from sklearn.datasets import load_digits
 

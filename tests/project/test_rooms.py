@@ -19,12 +19,12 @@ from tests.conftest import ROOT
 SOURCE = ROOT / "src" / "quantbento"
 # Each room with the rooms that it may import, from top to bottom. No other arrow is allowed.
 MAY_IMPORT = {
-    "cli": {"making", "judging", "judging.report", "packing", "store", "core"},
+    "cli": {"making", "judging", "judging.report", "packing", "serving", "store", "core"},
     "making": {"judging", "quantizers", "store", "inputs", "tasks", "runtimes", "recipe", "core"},
     "judging.report": {"judging", "recipe"},
     "judging": {"inputs", "tasks", "runtimes", "recipe", "core"},
     "quantizers": {"inputs", "tasks", "runtimes", "core"},
-    "packing": {"store", "runtimes", "recipe", "core"},
+    "packing": {"serving", "store", "runtimes", "recipe", "core"},
     "serving": {"store", "tasks", "runtimes", "core"},
     "store": {"runtimes", "recipe", "core"},
     "inputs": {"runtimes", "tasks", "recipe", "core"},

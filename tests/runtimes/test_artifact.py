@@ -44,7 +44,12 @@ def test_the_description_says_how_to_load_it(folder):
     assert artifact.describe(folder) == {
         "schema_version": 1,
         "task": "tensor",
-        "task_config": {"shapes": {"x": [3]}, "output_names": ["y"], "labels": None},
+        "task_config": {
+            "inputs": [{"name": "x", "dtype": "float32", "shape": [3], "sizes": [3], "batch_axis": 0, "value": None}],
+            "outputs": {"y": 0},
+            "batch": None,
+            "labels": None,
+        },
         "runtime": "onnx",
         "runtime_config": {},
     }
@@ -52,7 +57,7 @@ def test_the_description_says_how_to_load_it(folder):
 
 def test_the_task_loads_without_the_model(folder):
     (folder / MODEL).unlink()
-    assert artifact.load_task(folder).shapes == {"x": [3]}
+    assert [(i.name, i.shape) for i in artifact.load_task(folder).inputs] == [("x", (3,))]
 
 
 def test_no_custom_objects_no_pickle(folder, tmp_path):

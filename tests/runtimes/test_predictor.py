@@ -91,9 +91,9 @@ def test_inputs_are_grouped_by_length_and_answered_in_order():
     runtime = Adder()
     inputs = lists(1, 9, 2, 8, 1, 7, 3)
     answers = Predictor(Sums(), runtime, {})(inputs)
-    assert runtime.chunks == [(3, 9), (3, 3), (1, 1)]  # the longest first, little padding
+    assert runtime.chunks == [(2, 9), (2, 7), (3, 2)]  # the longest first, little padding
     assert [total for total, _ in answers] == [sum(values) for values in inputs]
-    assert [width for _, width in answers] == [3, 9, 3, 9, 1, 9, 3]
+    assert [width for _, width in answers] == [2, 9, 2, 9, 2, 7, 7]
 
 
 class Parted(Sums):
@@ -107,7 +107,7 @@ def test_inputs_of_one_group_share_a_batch_and_others_do_not():
     runtime = Adder()
     inputs = lists(4, 4, 4, 2, 4, 4, 4)  # four odd, three even
     answers = Predictor(Parted(), runtime, {})(inputs)
-    assert runtime.chunks == [(3, 4), (1, 4), (3, 4)]
+    assert runtime.chunks == [(2, 4), (2, 4), (3, 4)]
     assert [total for total, _ in answers] == [sum(values) for values in inputs]
     assert Parted().calibrate(inputs, None)[0]["values"][:, 0].tolist() == [1, 3, 5]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -10,8 +11,9 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from quantbento.serving import numpy_bodies
 from quantbento.serving.answers import Answers, Failed
-from quantbento.serving.errors import ItemFailed
+from quantbento.serving.errors import ItemFailed, NotAcceptable
 
 Vectors = TypeAdapter(Annotated[list[Any], Answers(lambda: {"type": "array", "items": {"type": "number"}})])
 
@@ -38,3 +40,17 @@ def test_two_services_answers_are_two_types():
     one, two = Answers(lambda: {"type": "string"}), Answers(lambda: {"type": "number"})
     assert one != two
     assert one.content_type == two.content_type == "application/json"
+
+
+def test_who_asks_for_numpy_gets_it_or_is_told_why_not():
+    token = numpy_bodies._wanted.set(True)
+    try:
+        rendered = Vectors.dump_python(Vectors.validate_python([np.zeros(2, np.float32), np.ones(2, np.float32)]))
+        assert np.load(io.BytesIO(rendered)).tolist() == [[0, 0], [1, 1]]
+        with pytest.raises(NotAcceptable, match=r"different shapes\. Ask for application/json") as raised:
+            Vectors.validate_python([np.zeros(2), np.zeros(3)])
+        assert raised.value.error_code == HTTPStatus.NOT_ACCEPTABLE
+        with pytest.raises(ItemFailed):
+            Vectors.validate_python([[1.0], Failed(ValueError("odd"))])
+    finally:
+        numpy_bodies._wanted.reset(token)

@@ -23,7 +23,7 @@ def client(served) -> TestClient:
 
 
 def test_it_answers_info_and_passes_on_everything_else():
-    asked = client(Known(ServiceSettings(), "demo:abc", "tensor"))
+    asked = client(Known(ServiceSettings(), "tensor", "demo:abc"))
     assert asked.get("/info").json() == {"model": "demo:abc"}
     assert asked.head("/info").status_code == 200
     assert asked.get("/information").text == "own"
@@ -31,6 +31,6 @@ def test_it_answers_info_and_passes_on_everything_else():
 
 
 def test_without_its_model_it_is_503_and_says_why(bento_home):
-    answer = client(ServedModel(ServiceSettings(), "gone", "tensor")).get("/info")
+    answer = client(ServedModel(ServiceSettings(), "tensor", "gone")).get("/info")
     assert answer.status_code == 503
     assert "no model 'gone' in the store" in answer.json()["error"]

@@ -12,6 +12,7 @@ from quantbento.serving.inputs import Inputs
 from quantbento.serving.model import ServedModel
 from quantbento.serving.settings import ServiceSettings
 from tests.conftest import model_store
+from tests.jobs import tensor_task
 
 
 def refuse_no(inputs: list[Any]) -> list[Any]:
@@ -69,7 +70,7 @@ def test_other_things_are_described_by_their_task():
 @pytest.fixture(scope="module")
 def encoder(served_home) -> ServedModel:
     with model_store(served_home):
-        return ServedModel(ServiceSettings(max_items=2), "tiny-encoder-onnx-int8", "feature-extraction").load()
+        return ServedModel(ServiceSettings(max_items=2), "feature-extraction", "tiny-encoder-onnx-int8").load()
 
 
 def test_without_an_example_the_tasks_own_are_shown_as_many_as_fit(encoder):
@@ -79,18 +80,16 @@ def test_without_an_example_the_tasks_own_are_shown_as_many_as_fit(encoder):
 
 
 def test_arrays_are_shown_as_a_client_sends_them(encoder, monkeypatch):
-    from quantbento.tasks.tensor import TensorTask
-
     monkeypatch.setattr(encoder, "_loaded", encoder.loaded)
-    monkeypatch.setattr(encoder.loaded, "task", TensorTask({"pixels": [2, 2]}, ["scores"], None))
+    monkeypatch.setattr(encoder.loaded, "task", tensor_task({"pixels": [2, 2]}, ["scores"]))
     assert encoder.inputs().example() == [[[0.0, 0.0], [0.0, 0.0]]]
-    monkeypatch.setattr(encoder.loaded, "task", TensorTask({"a": [1], "b": [1]}, ["scores"], None))
+    monkeypatch.setattr(encoder.loaded, "task", tensor_task({"a": [1], "b": [1]}, ["scores"]))
     assert encoder.inputs().example() == [{"a": [0.0], "b": [0.0]}]
 
 
 def test_what_a_preprocess_function_takes_is_not_guessed(served_home):
     with model_store(served_home):
-        tensors = ServedModel(ServiceSettings(), "tiny-tensor-onnx-int8", "tensor")
+        tensors = ServedModel(ServiceSettings(), "tensor", "tiny-tensor-onnx-int8")
         assert tensors.inputs().example() is None  # not loaded yet
         tensors.load()
         assert tensors.inputs().example() is None

@@ -15,12 +15,12 @@ from tests.conftest import labelled_texts, model_store
 @pytest.fixture(scope="module")
 def encoder(served_home) -> ServedModel:
     with model_store(served_home):
-        return ServedModel(ServiceSettings(), "tiny-encoder-onnx-int8", "feature-extraction").load()
+        return ServedModel(ServiceSettings(), "feature-extraction", "tiny-encoder-onnx-int8").load()
 
 
 def test_it_is_ready_only_once_loaded(served_home):
     with model_store(served_home):
-        served = ServedModel(ServiceSettings(), "tiny-encoder-onnx-int8", "feature-extraction")
+        served = ServedModel(ServiceSettings(), "feature-extraction", "tiny-encoder-onnx-int8")
         assert not served.ready
         assert served.load().ready
 
@@ -35,7 +35,7 @@ def test_it_is_ready_only_once_loaded(served_home):
 )
 def test_what_cannot_be_served_is_refused_before_a_worker_starts(served_home, tag, said):
     with model_store(served_home), pytest.raises(CannotServe, match=said):
-        ServedModel(ServiceSettings(model=tag), "unused", "feature-extraction").preflight()
+        ServedModel(ServiceSettings(model=tag), "feature-extraction", "unused").preflight()
 
 
 def test_a_model_that_does_not_answer_never_gets_ready(served_home, monkeypatch):
@@ -46,7 +46,7 @@ def test_a_model_that_does_not_answer_never_gets_ready(served_home, monkeypatch)
 
     monkeypatch.setattr(OnnxRuntime, "run", broken)
     with model_store(served_home):
-        served = ServedModel(ServiceSettings(), "tiny-encoder-onnx-int8", "feature-extraction")
+        served = ServedModel(ServiceSettings(), "feature-extraction", "tiny-encoder-onnx-int8")
         with pytest.raises(Exception, match="does not answer: RuntimeError: no such kernel"):
             served.load()
         assert not served.ready

@@ -12,7 +12,9 @@ from quantbento.serving.bento import Packed
 from quantbento.serving.errors import CannotServe
 from quantbento.serving.model import ServedModel
 from quantbento.serving.settings import ServiceSettings
+from quantbento.tasks.tensor import TensorTask
 from tests.conftest import model_store
+from tests.serving.stored import save_stand_in
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,7 @@ from tests.conftest import model_store
     ids=["default", "setting", "packed-beats-setting", "packed"],
 )
 def test_the_model_is_the_packed_one_or_the_settings_or_the_default(model, packed, tag):
-    assert ServedModel(ServiceSettings(model=model), "default", "tensor", packed).tag == tag
+    assert ServedModel(ServiceSettings(model=model), "tensor", "default", packed).tag == tag
 
 
 def test_in_a_bento_its_model_is_found_by_itself(tmp_path, monkeypatch):
@@ -34,22 +36,22 @@ def test_in_a_bento_its_model_is_found_by_itself(tmp_path, monkeypatch):
     description = "name: tiny\nversion: v1\nmodels: []\nservices:\n- models:\n  - tag: demo:abc\n"
     (tmp_path / "bento.yaml").write_text(description)
     monkeypatch.chdir(tmp_path / "src")  # as BentoML does before it imports a Bento's service
-    assert ServedModel(ServiceSettings(model="mine"), "default", "tensor").tag == "demo:abc"
+    assert ServedModel(ServiceSettings(model="mine"), "tensor", "default").tag == "demo:abc"
 
 
 def test_a_model_beside_the_packed_one_is_refused(monkeypatch):
-    serving = ServedModel(ServiceSettings(), "default", "tensor", Packed("bento:1", "mine:abc"))
+    serving = ServedModel(ServiceSettings(), "tensor", "default", Packed("bento:1", "mine:abc"))
     for harmless in ("", "mine", "mine:abc"):
         monkeypatch.setenv("QUANTBENTO_MODEL", harmless)
         serving.refuse_another_model()
     monkeypatch.setenv("QUANTBENTO_MODEL", "mine:def")
     with pytest.raises(CannotServe, match="QUANTBENTO_MODEL=mine:def, but bento:1 packs mine:abc"):
         serving.refuse_another_model()
-    ServedModel(ServiceSettings(), "default", "tensor").refuse_another_model()
+    ServedModel(ServiceSettings(), "tensor", "default").refuse_another_model()
 
 
 def test_a_version_saved_meanwhile_changes_nothing(demo_model, tmp_path):
-    serving = ServedModel(ServiceSettings(model="demo-int8"), "default", "tensor")
+    serving = ServedModel(ServiceSettings(model="demo-int8"), "tensor", "default")
     assert serving.stored.tag == demo_model.tag
     newer = tmp_path / "newer"
     newer.mkdir()
@@ -61,7 +63,7 @@ def test_a_version_saved_meanwhile_changes_nothing(demo_model, tmp_path):
 def test_info_names_the_model_by_its_digest(served_home):
     with model_store(served_home):
         stored = store.find("tiny-encoder-onnx-int8")
-        serving = ServedModel(ServiceSettings(model="tiny-encoder-onnx-int8"), "default", "feature-extraction")
+        serving = ServedModel(ServiceSettings(model="tiny-encoder-onnx-int8"), "feature-extraction", "default")
         assert serving.info() == {
             "model": stored.tag,
             "digest": stored.digest,
@@ -71,7 +73,7 @@ def test_info_names_the_model_by_its_digest(served_home):
             "bento": None,
             "quantbento": __version__,
         }
-        packed = ServedModel(ServiceSettings(), "default", "feature-extraction", Packed("bento:1", stored.tag))
+        packed = ServedModel(ServiceSettings(), "feature-extraction", "default", Packed("bento:1", stored.tag))
         assert packed.info()["bento"] == "bento:1"
 
 
@@ -87,7 +89,7 @@ def test_info_names_the_model_by_its_digest(served_home):
 )
 def test_a_model_for_another_task_is_told_its_service(served_home, tag, said):
     with model_store(served_home), pytest.raises(CannotServe, match=said):
-        ServedModel(ServiceSettings(model=tag), "unused", "feature-extraction").preflight()
+        ServedModel(ServiceSettings(model=tag), "feature-extraction", "unused").preflight()
 
 
 def test_a_package_that_the_runtime_needs_is_named(served_home, monkeypatch):
@@ -96,10 +98,55 @@ def test_a_package_that_the_runtime_needs_is_named(served_home, monkeypatch):
         model_store(served_home),
         pytest.raises(CannotServe, match=r"package 'onnxruntime', .*pip install 'quantbento\[onnx\]'"),
     ):
-        ServedModel(ServiceSettings(model="tiny-encoder-onnx-int8"), "unused", "feature-extraction").preflight()
+        ServedModel(ServiceSettings(model="tiny-encoder-onnx-int8"), "feature-extraction", "unused").preflight()
 
 
 def test_wrong_settings_are_refused_before_a_model_is_looked_for(bento_home, monkeypatch):
     monkeypatch.setenv("QUANTBENTO_MAX_ITEMS", "none")
     with pytest.raises(CannotServe, match=r"'max_items'.*not 'none'"):
-        ServedModel(ServiceSettings.read(), "gone", "tensor").preflight()
+        ServedModel(ServiceSettings.read(), "tensor", "gone").preflight()
+
+
+def test_where_nothing_names_one_the_only_model_of_the_task_is_served(bento_home, tmp_path, monkeypatch):
+    monkeypatch.delenv("QUANTBENTO_MODEL", raising=False)
+    save_stand_in("encoder", "feature-extraction", tmp_path / "a")
+    save_stand_in("moons", "tensor", tmp_path / "b")
+    assert ServedModel(ServiceSettings(), "tensor").tag == "moons"
+    assert ServedModel(ServiceSettings(), "tensor", default="mine").tag == "mine"
+    assert ServedModel(ServiceSettings(model="given"), "tensor").tag == "given"
+    with pytest.raises(CannotServe, match="no model for text-classification is stored, and none is named"):
+        ServedModel(ServiceSettings(), "text-classification").preflight()
+    save_stand_in("more-moons", "tensor", tmp_path / "c")
+    with pytest.raises(CannotServe) as raised:
+        ServedModel(ServiceSettings(), "tensor").preflight()
+    assert str(raised.value).splitlines() == [
+        "2 models for tensor are stored; say which:",
+        "  bentoml serve service:TensorModel --arg model=moons       # tensor on onnx",
+        "  bentoml serve service:TensorModel --arg model=more-moons  # tensor on onnx",
+    ]
+
+
+def test_workers_started_later_serve_the_model_that_was_the_only_one(bento_home, tmp_path, monkeypatch):
+    monkeypatch.delenv("QUANTBENTO_MODEL", raising=False)
+    first = save_stand_in("moons", "tensor", tmp_path / "a")
+    with monkeypatch.context() as patch:  # which takes the variable away again
+        patch.setenv("QUANTBENTO_MODEL", "")
+        ServedModel(ServiceSettings(), "tensor").preflight()
+        save_stand_in("moons", "tensor", tmp_path / "a", newer=True)
+        save_stand_in("more-moons", "tensor", tmp_path / "b")
+        worker = ServedModel(ServiceSettings.read(), "tensor")
+        assert worker.stored.tag == first.tag != store.find("moons").tag
+        named = ServedModel(ServiceSettings(model="more-moons"), "tensor")
+        named.preflight()
+        assert ServiceSettings.read().model == first.tag  # what is named needs no variable
+
+
+def test_a_package_that_the_task_needs_is_named(monkeypatch, bento_home, tmp_path):
+    monkeypatch.setattr(TensorTask, "modules", ("numpy", "a_package"))
+    monkeypatch.setattr(TensorTask, "distributions", ("a-package",))
+    save_stand_in("moons", "tensor", tmp_path / "a")
+    with pytest.raises(CannotServe, match=r"tensor need the package 'a_package', .*run: pip install a-package$"):
+        ServedModel(ServiceSettings(), "tensor").preflight()
+    monkeypatch.setattr(TensorTask, "extra", "onnx")
+    with pytest.raises(CannotServe, match=r"run: pip install 'quantbento\[onnx\]'$"):
+        ServedModel(ServiceSettings(), "tensor").preflight()

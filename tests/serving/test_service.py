@@ -28,13 +28,13 @@ RANKER = "my-ranker-onnx-int8"
 
 def test_a_service_packs_and_checks_the_model_it_names(served_home):
     with model_store(served_home):
-        encoder = ServedModel(ServiceSettings(), "tiny-encoder-onnx-int8", "feature-extraction")
+        encoder = ServedModel(ServiceSettings(), "feature-extraction", "tiny-encoder-onnx-int8")
 
         class Encoder(BatchService):
             served = encoder
 
         class Other(BatchService):
-            served = ServedModel(ServiceSettings(), "tiny-encoder-onnx-int8", "tensor")
+            served = ServedModel(ServiceSettings(), "tensor", "tiny-encoder-onnx-int8")
 
         assert str(Encoder.bento_model.tag) == store.find("tiny-encoder-onnx-int8").tag
         assert Encoder.preflight.__bentoml_deployment_hook__
@@ -49,7 +49,7 @@ def test_a_service_can_be_defined_without_its_model_or_with_wrong_settings(bento
     monkeypatch.setenv("QUANTBENTO_MAX_ITEMS", "none")
 
     class Later(ModelService):
-        served = ServedModel(ServiceSettings.read(), "later", "tensor")
+        served = ServedModel(ServiceSettings.read(), "tensor", "later")
 
     for refused in (Later.bento_model.resolve, Later.bento_model.to_info, Later.preflight):
         with pytest.raises(CannotServe, match="'max_items'"):

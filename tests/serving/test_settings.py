@@ -47,7 +47,7 @@ def test_another_services_setting_is_refused_by_the_service_that_runs(monkeypatc
     monkeypatch.setenv("QUANTBENTO_MAX_MODEL_LEN", "512")
     settings = ServiceSettings.read()
     with pytest.raises(CannotServe, match="'max_model_len' is not one of this service's"):
-        ServedModel(settings, "unused", "tensor").preflight()
+        ServedModel(settings, "tensor", "unused").preflight()
     assert settings.model_dump() == ServiceSettings.model_construct().model_dump()
     assert GenerationSettings.read().max_model_len == 512
     monkeypatch.delenv("QUANTBENTO_MAX_MODEL_LEN")
@@ -94,3 +94,9 @@ def test_bentoml_accepts_the_configuration():
 def test_the_cache_of_quantizers_is_no_setting(monkeypatch):
     monkeypatch.setenv("QUANTBENTO_CACHE", "somewhere")
     assert ServiceSettings().model is None
+
+
+def test_given_settings_are_checked_as_those_of_the_command_line_are():
+    given = ServiceSettings.of({"model": "mine", "max_items": "3"})
+    assert (given.model, given.max_items, given.problem) == ("mine", 3, None)
+    assert "'max_itms' is not one of this service's" in ServiceSettings.of({"max_itms": "3"}).problem

@@ -152,7 +152,7 @@ def test_force_is_not_told_of_a_model_that_passed(versions):
 
 
 def test_a_model_that_is_deleted_while_it_is_judged_is_not_promoted(versions, monkeypatch):
-    monkeypatch.setattr(aliases, "_failed_gates", lambda model: store.delete(model.tag) and [])
+    monkeypatch.setattr(aliases, "failed_gates", lambda model: store.delete(model.tag) and [])
     with pytest.raises(StoreError, match=f"no version '{version(versions[1])}' of 'demo'"):
         aliases.promote(versions[1], "production")
     assert aliases.history("demo") == {}

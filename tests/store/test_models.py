@@ -26,14 +26,13 @@ LABELS = {"recipe": "demo", "scheme": "int8-dynamic"}
 
 def write_artifact(folder: Path, scale: float = 1.0, custom_objects: dict[str, Any] | None = None) -> Path:
     """An artifact of the tensor task that multiplies three numbers by `scale`; made without torch."""
-    from quantbento.tasks.tensor import TensorTask
-    from tests.jobs import onnx_file
+    from tests.jobs import onnx_file, tensor_task
 
     folder.mkdir(parents=True)
     weights = np.eye(3, dtype=np.float32) * np.float32(scale)
     nodes = [("MatMul", ["x", "w"], ["y"])]
     onnx_file(folder / "model.onnx", nodes, {"x": ["batch", 3]}, {"y": ["batch", 3]}, {"w": weights})
-    artifact.write(folder, TensorTask({"x": [3]}, ["y"], None), OnnxRuntime, {}, custom_objects or {})
+    artifact.write(folder, tensor_task({"x": [3]}, ["y"]), OnnxRuntime, {}, custom_objects or {})
     return folder
 
 

@@ -12,6 +12,11 @@ from quantbento.tasks.metrics import (
     class_indices,
     classification_metrics,
     kl_of_listed,
+    label_sets,
+    linear_correlation,
+    multi_label_f1,
+    ndcg,
+    output_metrics,
     rank_correlation,
     sqnr_db,
 )
@@ -128,3 +133,89 @@ def test_kl_of_few_is_a_lower_bound_that_rises_with_their_number():
 def test_kl_without_a_shared_token_says_nothing():
     ids, logs = np.array([[[0, 1]]]), np.log([[[0.5, 0.5]]])
     np.testing.assert_allclose(kl_of_listed(ids, logs, ids + 2, logs), 0, atol=1e-6)
+
+
+def test_floats_are_compared_by_their_error_and_integers_by_whether_they_are_equal():
+    baseline = {"a": np.array([[3.0, 4.0]]), "b": np.array([1, 2, 3, 4]), "c": np.array([True])}
+    variant = {"a": np.array([[3.0, 4.5]]), "b": np.array([1, 2, 3, 5]), "c": np.array([True])}
+    metrics = output_metrics(baseline, variant)
+    assert metrics == pytest.approx({"sqnr_db": 20.0, "max_error": 0.5, "agreement": 0.8})
+    assert output_metrics({"a": baseline["a"]}, variant).keys() == {"sqnr_db", "max_error"}
+    assert output_metrics({"b": baseline["b"]}, variant).keys() == {"agreement"}
+
+
+def test_outputs_of_nothing_are_equal():
+    nothing = {"boxes": np.zeros((2, 0, 4), np.float32), "classes": np.zeros((2, 0), np.int64)}
+    assert output_metrics(nothing, nothing) == {"sqnr_db": SQNR_CEILING, "max_error": 0.0, "agreement": 1.0}
+
+
+@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
+@pytest.mark.parametrize("documents", [1, 5, 25])
+def test_ndcg_is_that_of_scikit_learn(documents, ties):
+    from sklearn.metrics import ndcg_score
+
+    chance = np.random.default_rng(documents)
+    for _ in range(20):
+        scores, relevance = chance.normal(size=documents), chance.integers(0, 4, documents).astype(float)
+        scores = scores.round(0) if ties else scores
+        relevance[0] += 1
+        if documents == 1:  # scikit-learn takes two or more
+            assert ndcg(scores, relevance, 10) == 1
+        else:
+            assert ndcg(scores, relevance, 10) == pytest.approx(ndcg_score([relevance], [scores], k=10))
+
+
+def test_ndcg_worked_out_by_hand():
+    assert ndcg(np.array([3.0, 2.0, 1.0]), np.array([0.0, 1.0, 0.0]), 10) == pytest.approx(1 / np.log2(3))
+    assert ndcg(np.array([1.0, 2.0, 3.0]), np.array([1.0, 0.0, 0.0]), 2) == 0
+
+
+def test_scores_that_are_all_alike_gain_nothing_by_the_order_of_the_documents():
+    first, last = np.array([1.0, 0, 0, 0]), np.array([0, 0, 0, 1.0])
+    assert ndcg(np.zeros(4), first, 10) == ndcg(np.zeros(4), last, 10) < 0.7
+
+
+def test_linear_correlation_is_pearsons():
+    from scipy.stats import pearsonr
+
+    a, b = np.random.default_rng(0).normal(size=(2, 50)).astype(np.float32)
+    assert linear_correlation(a, b) == pytest.approx(pearsonr(a, b).statistic, abs=1e-6)
+    assert linear_correlation(np.ones(3), np.arange(3.0)) == 0.0
+    assert linear_correlation(np.ones(3), np.ones(3)) == 1.0
+
+
+def test_multi_label_f1_is_that_of_scikit_learn():
+    from sklearn.metrics import f1_score
+
+    wanted, found = np.random.default_rng(0).random((2, 40, 5)) > 0.6
+    wanted[:, 4] = found[:, 4] = False
+    expected = [f1_score(wanted, found, average=kind, zero_division=0) for kind in ("micro", "macro")]
+    assert multi_label_f1(wanted, found) == pytest.approx(tuple(expected))
+    assert multi_label_f1(wanted[:, 4:], found[:, 4:]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("labels", "sets"),
+    [
+        ([["a", "c"], [], ["b"]], [[1, 0, 1], [0, 0, 0], [0, 1, 0]]),
+        ([[0, 2], [], ["1"]], [[1, 0, 1], [0, 0, 0], [0, 1, 0]]),
+        ([[1, 0, 1], [0, 0, 0]], [[1, 0, 1], [0, 0, 0]]),
+        ([[1.0, 0.0, 1.0], (0, True, 0)], [[1, 0, 1], [0, 1, 0]]),
+        ([[0, 1, 2], [0, 1, 1]], [[1, 1, 1], [1, 1, 0]]),
+    ],
+    ids=["names", "indices", "zeros-and-ones", "floats", "indices-as-many-as-names"],
+)
+def test_sets_of_labels(labels, sets):
+    found = label_sets(labels, ["a", "b", "c"])
+    assert found.dtype == bool
+    assert found.astype(int).tolist() == sets
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [(["a"], "the labels of a sample are a list here"), ([["a"], ["d"]], r"\['d'\] are none of the model's")],
+    ids=["no-list", "unknown"],
+)
+def test_what_is_no_set_of_labels_is_an_error(labels, message):
+    with pytest.raises(QuantbentoError, match=message):
+        label_sets(labels, ["a", "b", "c"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantbento.tasks.rows import finite, flat, joined, shapes, stacked
+from quantbento.tasks.rows import finite, flat, holds_floats, joined, shapes, stacked
 
 LONG, SHORT = np.arange(6.0).reshape(3, 2), np.ones((1, 2))
 
@@ -49,3 +49,13 @@ def test_a_row_with_nan_or_infinity_is_found():
     assert finite(stacked([LONG, bad])).tolist() == [True, False]
     assert finite(stacked([SHORT * np.inf, bad, SHORT])).tolist() == [False, False, True]
     assert finite(np.asarray([1, 2])).tolist() == [True, True]
+
+
+def test_a_row_of_nothing_is_finite():
+    assert finite(np.zeros((2, 0, 4))).tolist() == [True, True]
+
+
+def test_rows_hold_floats_or_they_do_not():
+    assert holds_floats(stacked([LONG, SHORT])) and holds_floats(stacked([LONG, LONG]))
+    assert not holds_floats(stacked([LONG.astype(np.int64), SHORT.astype(np.int64)]))
+    assert not holds_floats(np.array([True]))

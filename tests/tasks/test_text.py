@@ -73,6 +73,20 @@ def test_more_tokens_than_the_model_has_positions_are_refused(source):
         TextInputs.create(source, TextOptions(max_length=65))
 
 
+def test_a_pair_is_cut_as_transformers_cuts_it(source, tiny_encoder):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
+    inputs = TextInputs.create(source, TextOptions(max_length=12))
+    queries = ["the film", "was it good", "the film " * 9]
+    documents = ["it was good", "the film was a very " * 9, "the book " * 4]
+    batch = inputs.collate([inputs.encode(*pair) for pair in zip(queries, documents, strict=True)])
+    expected = tokenizer(queries, documents, padding=True, truncation=True, max_length=12, return_tensors="np")
+    for name, values in expected.items():
+        np.testing.assert_array_equal(batch[name], values)
+    assert batch["token_type_ids"].max() == 1
+
+
 def test_a_prompt_is_put_before_every_text(source, inputs):
     with_prompt = TextInputs.create(source, TextOptions(), prompt="the book: ")
     assert with_prompt.encode("good") == inputs.encode("the book: good")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 BUILDERS = "docker, podman, nerdctl or buildah; the first that is installed by default"
@@ -11,8 +12,15 @@ BUILDERS = "docker, podman, nerdctl or buildah; the first that is installed by d
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     build = commands.add_parser("build", help="bentoml build, checked: pack a stored model with its service")
-    build.add_argument("name", nargs="?", help="a file name in configs/bentos, or a path; bentofile.yaml by default")
-    build.add_argument("--model", metavar="TAG", help="pack this model instead of the file's")
+    build.add_argument(
+        "name",
+        nargs="?",
+        help="a stored model's tag, a file name in configs/bentos, or a path; bentofile.yaml by default",
+    )
+    build.add_argument("--model", metavar="TAG", help="pack this model instead of the build file's")
+    build.add_argument(
+        "--write", type=Path, metavar="FILE", help="keep the build file of a stored model there, and build"
+    )
     build.add_argument("--containerize", action="store_true", help="build the image too")
     _add_image_arguments(build)
     build.set_defaults(run=_build)
@@ -43,11 +51,15 @@ def _build(arguments: argparse.Namespace) -> int:
         builders.find(arguments.builder)  # fails before the work starts
     else:
         _refuse(arguments, ("image", "base_image", "builder"), "without --containerize; add it")
-    contents = build(arguments.name, arguments.model)
+    contents = build(arguments.name, arguments.model, arguments.write, _note)
     print_contents(contents)
     if arguments.containerize:
         _print_image(contents.tag, arguments)
     return 0
+
+
+def _note(note: str) -> None:
+    print(f"note: {note}", file=sys.stderr)
 
 
 def _containerize(arguments: argparse.Namespace) -> int:

@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from quantbento import __version__
-from quantbento.cli import bentos, deploy, models, save
+from quantbento.cli import bentos, deploy, doctor, init, models, new, save, serve
+from quantbento.cli.parser import CommandParser
 
-GROUPS = (save, models, bentos, deploy)
+GROUPS = (init, save, models, serve, bentos, deploy, doctor, new)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"quantbento {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True, metavar="command", parser_class=CommandParser)
     for group in GROUPS:
         group.add_to(commands)
     return _run(parser.parse_args(argv))

@@ -10,6 +10,7 @@ import platform
 import re
 import resource
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,6 +29,7 @@ CPU_FLAGS = (
     "amx_int8",
     "asimddp",
     "i8mm",
+    "bf16",
 )
 
 
@@ -90,6 +92,16 @@ def devices() -> set[str]:
     """The devices this machine can compute on, as PyTorch calls them, found without importing an engine."""
     has_driver = NVIDIA_DRIVER.exists() or shutil.which("nvidia-smi") is not None
     return {"cpu", "cuda"} if has_driver else {"cpu"}
+
+
+def gpus() -> list[str]:
+    """The NVIDIA GPUs with their memory, as `nvidia-smi` lists them; empty where it is missing or fails."""
+    query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
 def memory_bytes() -> int | None:

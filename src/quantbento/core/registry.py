@@ -17,12 +17,18 @@ from quantbento.core.errors import QuantbentoError, did_you_mean, one_of
 TASKS = {
     "feature-extraction": "quantbento.tasks.feature_extraction:FeatureExtraction",
     "text-classification": "quantbento.tasks.text_classification:TextClassification",
+    "text-ranking": "quantbento.tasks.text_ranking:TextRanking",
+    "token-classification": "quantbento.tasks.token_classification:TokenClassification",
+    "image-classification": "quantbento.tasks.image_classification:ImageClassification",
+    "image-feature-extraction": "quantbento.tasks.image_feature_extraction:ImageFeatureExtraction",
     "text-generation": "quantbento.tasks.text_generation:TextGeneration",
     "tensor": "quantbento.tasks.tensor:TensorTask",
 }
 QUANTIZERS = {
     "torch-dynamic": "quantbento.quantizers.torch.dynamic:TorchDynamic",
     "onnx-dynamic": "quantbento.quantizers.onnx.dynamic:OnnxDynamic",
+    "openvino": "quantbento.quantizers.openvino.static:OpenVino",
+    "openvino-weights": "quantbento.quantizers.openvino.weights:OpenVinoWeights",
     "rtn": "quantbento.quantizers.llm.rtn:Rtn",
     "autoround": "quantbento.quantizers.llm.autoround:AutoRound",
     "awq": "quantbento.quantizers.llm.awq:Awq",
@@ -35,6 +41,7 @@ QUANTIZERS = {
 RUNTIMES = {
     "torch": "quantbento.runtimes.torch:TorchRuntime",
     "onnx": "quantbento.runtimes.onnx:OnnxRuntime",
+    "openvino": "quantbento.runtimes.openvino:OpenVinoRuntime",
     "vllm": "quantbento.runtimes.vllm:VllmRuntime",
     "transformers": "quantbento.runtimes.transformers:TransformersRuntime",
 }

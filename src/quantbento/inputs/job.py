@@ -8,11 +8,14 @@ from typing import Any
 
 from quantbento.core.progress import Progress, Silent
 from quantbento.inputs.onnx_export import export
+from quantbento.inputs.onnx_graph import CanonicalGraph, canonical
 from quantbento.inputs.onnx_traces import strip_file
 from quantbento.runtimes import artifact
 from quantbento.runtimes.base import Runtime
 from quantbento.runtimes.onnx import MODEL
 from quantbento.tasks.source import SampleSet, SourceModel
+
+CANONICAL = "onnx-canonical"  # a folder in the workspace
 
 
 @dataclass
@@ -28,6 +31,7 @@ class Job:
         custom_objects: Python objects that are stored with the model, by name.
         engine: the recipe's settings for the runtime's engine.
         progress: shows how far the run is.
+        graph: what `canonical_onnx` gives, once it was made.
     """
 
     source: SourceModel
@@ -38,6 +42,7 @@ class Job:
     custom_objects: dict[str, Any] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Silent)
+    graph: CanonicalGraph | None = field(default=None, init=False)
 
     def onnx(self) -> Path:
         """The full-precision model as an ONNX file: the user's own file, or one exported once per workspace.
@@ -53,6 +58,16 @@ class Job:
             assert self.source.module is not None
             export(self.source.module, self.task, path)
         return path
+
+    def canonical_onnx(self) -> CanonicalGraph:
+        """The same in the form that quantizers expect: weights as initializers, a new opset. Made once per workspace.
+
+        Raises:
+            QuantbentoError: the model cannot be exported.
+        """
+        if self.graph is None:
+            self.graph = canonical(self.onnx(), self.workspace / CANONICAL)
+        return self.graph
 
     def complete(self, folder: Path, runtime: type[Runtime], runtime_config: dict[str, Any]) -> None:
         """Turns a folder that a model was written to into an artifact. What exporters note in an ONNX file does not go

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbento.core.errors import QuantbentoError, summary
+from quantbento.runtimes.module_files import program_of
 
 if TYPE_CHECKING:
     import torch
@@ -22,38 +23,70 @@ LARGEST_IN_ONE_FILE = 1_900_000_000  # protobuf cannot hold 2 GiB; larger weight
 
 
 def export(source: torch.nn.Module, task: ArrayTask, path: Path) -> None:
-    """Writes a module as ONNX, with the task's dynamic axes.
+    """Writes a module as ONNX, with the task's dynamic axes. A `torch.export` program keeps its own.
 
     Raises:
         QuantbentoError: it cannot be exported; no file is left then.
     """
     import torch
 
-    names, outputs = task.input_names, task.output_names
-    # Several items of different lengths: a size of 1 would be exported as a constant.
-    batch = task.collate([task.encode(item) for item in (task.examples() * 3)[:3]])
-    example = tuple(torch.from_numpy(batch[name]) for name in names)
-    dynamic, axes = torch.export.Dim.DYNAMIC, task.dynamic_axes()
-    shapes = tuple(dict.fromkeys(axes[name], dynamic) for name in names)
-    module = _positional(source, names, outputs)
+    # Several items of different lengths: a size of 1 would be exported as a constant. One where the model takes its
+    # items one by one.
+    items = (task.examples() * 3)[: min(3, task.chunk_items)]
+    batch = task.collate([task.encode(item) for item in items])
+    example = tuple(torch.from_numpy(batch[name]) for name in task.input_names)
     try:
         with quiet():
-            program = torch.onnx.export(
-                module,
-                example,
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=names,
-                output_names=outputs,
-                dynamic_shapes=(shapes,),
-                verbose=False,
-            )
-            assert program is not None
-            size = sum(p.numel() * p.element_size() for p in module.parameters())
-            program.save(str(path), external_data=size > LARGEST_IN_ONE_FILE)
+            if isinstance(source, torch.jit.ScriptModule):
+                _write_torchscript(source, example, task, path)
+            else:
+                module = _positional(source, task.input_names, task.output_names)
+                try:
+                    _write(module, program_of(source), example, task, path)
+                except Exception:
+                    with _eager_attention(source) as changed:
+                        if not changed:
+                            raise
+                        _write(module, program_of(source), example, task, path)
     except Exception as error:
         path.unlink(missing_ok=True)
         raise QuantbentoError(f"the model could not be exported to ONNX: {summary(error)}") from error
+
+
+def _write(module: Any, program: Any, example: tuple[Any, ...], task: ArrayTask, path: Path) -> None:
+    import torch
+
+    given: dict[str, Any] = {"input_names": task.input_names, "output_names": task.output_names}
+    if program is None:
+        axes = task.dynamic_axes()
+        shapes = tuple(dict.fromkeys(axes[name], torch.export.Dim.DYNAMIC) for name in task.input_names)
+        given |= {"args": example, "dynamic_shapes": (shapes,)}
+    written = torch.onnx.export(program or module, dynamo=True, opset_version=OPSET, verbose=False, **given)
+    assert written is not None
+    size = sum(p.numel() * p.element_size() for p in module.parameters())
+    written.save(str(path), external_data=size > LARGEST_IN_ONE_FILE)
+
+
+def _write_torchscript(source: Any, example: tuple[Any, ...], task: ArrayTask, path: Path) -> None:
+    """By torch's older exporter: the newer one does not take TorchScript. It rewrites what it exports, so it gets a
+    copy that shares no graph with the source."""
+    import torch
+
+    copied = io.BytesIO()
+    torch.jit.save(source, copied)
+    copied.seek(0)
+    module = _positional(torch.jit.load(copied), task.input_names, task.output_names)
+    axes = {name: {axis: f"{name}_{axis}" for axis in axes} for name, axes in task.dynamic_axes().items()}
+    torch.onnx.export(
+        torch.jit.trace(module, example, check_trace=False),
+        example,
+        path,
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=task.input_names,
+        output_names=task.output_names,
+        dynamic_axes=axes,
+    )
 
 
 def _positional(module: Any, names: list[str], outputs: list[str]) -> Any:
@@ -72,6 +105,21 @@ def _positional(module: Any, names: list[str], outputs: list[str]) -> Any:
             return tuple(result[name] for name in outputs)
 
     return Positional().eval()
+
+
+@contextlib.contextmanager
+def _eager_attention(source: Any) -> Iterator[bool]:
+    """A Transformers model with attention in single steps, and whether that changes it. Of windows (Swin), PyTorch's
+    fused attention cannot be exported with a batch of any size."""
+    before = getattr(getattr(source, "config", None), "_attn_implementation", None)
+    if before in (None, "eager") or not hasattr(source, "set_attn_implementation"):
+        yield False
+        return
+    source.set_attn_implementation("eager")
+    try:
+        yield True
+    finally:
+        source.set_attn_implementation(before)
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ def load_samples(spec: Samples, fields: tuple[str, ...] = TEXT, suffixes: tuple[
     if spec.factory:
         samples, where = _from_factory(spec.factory), repr(spec.factory)
     elif spec.dataset:
-        samples, where = _from_dataset(spec, fields), f"dataset {spec.dataset!r} ({spec.split})"
+        samples, where = _from_dataset(spec, fields, suffixes), f"dataset {spec.dataset!r} ({spec.split})"
     elif spec.path is not None and spec.path.is_dir():
         samples, where = _from_folder(spec.path, suffixes), str(spec.path)
     else:
@@ -80,6 +80,8 @@ def _from_folder(folder: Path, suffixes: tuple[str, ...]) -> SampleSet:
     if not suffixes:
         raise QuantbentoError(f"{folder} is a folder; this task takes a file: {one_of(FORMATS)}")
     files = _files(folder, suffixes)
+    if not files:
+        raise QuantbentoError(f"{folder} holds no file that ends with {one_of(suffixes)}")
     classes = [path.relative_to(folder).parts[0] for path in files if path.parent != folder]
     return SampleSet(files, classes if len(classes) == len(files) else None)
 
@@ -147,7 +149,7 @@ def _column(rows: Sequence[dict[str, Any]], name: str, where: str) -> list[Any]:
     return [row[name] for row in rows]
 
 
-def _from_dataset(spec: Samples, fields: tuple[str, ...]) -> SampleSet:
+def _from_dataset(spec: Samples, fields: tuple[str, ...], suffixes: tuple[str, ...]) -> SampleSet:
     import datasets
 
     try:
@@ -157,7 +159,17 @@ def _from_dataset(spec: Samples, fields: tuple[str, ...]) -> SampleSet:
             f"dataset {spec.dataset!r} could not be loaded: {summary(error)}. "
             "Without network, use `path:` with a local .jsonl file"
         ) from error
-    return _from_rows(rows.to_list(), spec, fields, f"dataset {spec.dataset!r}")
+    if spec.count is not None:  # the others need not be read into memory
+        rows = rows.select(range(min(spec.count, len(rows))))
+    samples = _from_rows(rows.to_list(), spec, fields, f"dataset {spec.dataset!r}")
+    return SampleSet([_file(item) for item in samples.inputs], samples.labels) if suffixes else samples
+
+
+def _file(cell: Any) -> Any:
+    """A file as a dataset keeps it: its bytes, or where it lies."""
+    if isinstance(cell, dict) and cell.keys() == {"bytes", "path"}:
+        return Path(cell["path"]) if cell["bytes"] is None else cell["bytes"]
+    return cell
 
 
 def _from_arrays(path: Path, label: str) -> SampleSet:

@@ -14,7 +14,7 @@ from typing import Any
 
 from quantbento.core import registry, user_code
 from quantbento.core.errors import QuantbentoError
-from quantbento.inputs import hub
+from quantbento.inputs import hub, model_files
 from quantbento.inputs.folders import FILES, SMALL_FILES, hash_files, hash_folder, local_folder
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes.onnx import external_data
@@ -36,10 +36,14 @@ class NamedModel:
     @property
     def modules(self) -> tuple[str, ...]:
         """The import names that `load` needs."""
-        if self.spec.onnx:
+        spec = self.spec
+        if spec.onnx:
             return ("onnx",)
-        wanted = {"transformers": self.task and self.task.auto_class, "huggingface_hub": self.spec.id}
-        return ("torch", *(name for name, needed in (wanted | {"peft": self.spec.adapter}).items() if needed))
+        if spec.torchscript or spec.exported:
+            return ("torch",)
+        wanted: dict[str, Any] = {"transformers": self.task and self.task.auto_class, "huggingface_hub": spec.id}
+        wanted |= {"safetensors": spec.weights, "peft": spec.adapter}
+        return ("torch", *(name for name, needed in wanted.items() if needed))
 
     @property
     def distributions(self) -> tuple[str, ...]:
@@ -64,7 +68,12 @@ class NamedModel:
         spec = self.pinned
         adapter = {"adapter_sha256": hash_folder(spec.adapter)} if spec.adapter else {}
         if spec.factory:
-            return user_code.identity(spec.factory) | adapter
+            weights = {"weights_sha256": hash_files([spec.weights])} if spec.weights else {}
+            return user_code.identity(spec.factory) | weights | adapter
+        if spec.torchscript:
+            return {"torchscript": spec.torchscript.name, "sha256": hash_files([spec.torchscript])}
+        if spec.exported:
+            return {"exported": spec.exported.name, "sha256": hash_files([spec.exported])}
         if spec.onnx:
             return {"onnx": spec.onnx.name, "sha256": hash_files([spec.onnx, *external_data(spec.onnx)])}
         if spec.id:
@@ -72,6 +81,33 @@ class NamedModel:
         folder = local_folder(spec)
         name = {"package": spec.package} if spec.package else {"path": folder.name}
         return name | {"sha256": hash_folder(folder)} | adapter
+
+    @property
+    def in_hub_format(self) -> bool:
+        """Whether it is a folder in hub format. A factory is called for that.
+
+        Raises:
+            QuantbentoError: the factory fails.
+        """
+        named = self.spec.id or self.spec.path or self.spec.package
+        return bool(named) or bool(self.spec.factory and isinstance(self._made, str | Path))
+
+    def check_files(self) -> None:
+        """Checks the files of a model that will be held in memory, without reading them whole.
+
+        Raises:
+            QuantbentoError: one is missing, or of another kind than the recipe says.
+        """
+        spec = self.spec
+        for key in (model_files.TORCHSCRIPT, model_files.EXPORTED, model_files.WEIGHTS):
+            if path := getattr(spec, key):
+                model_files.check_kind(path, key)
+        if spec.onnx:
+            external_data(spec.onnx)
+        if not (spec.factory or spec.onnx or spec.torchscript or spec.exported):
+            folder = self.folder()
+            if not (folder / "config.json").is_file():
+                raise QuantbentoError(f"{folder} is no model in hub format: it has no config.json")
 
     def folder(self, weights: bool = True) -> Path:
         """The folder of a model that is not a Python object or an ONNX file. With `weights=False`, the weights of a
@@ -101,8 +137,19 @@ class NamedModel:
         assert task is not None
         if spec.onnx:
             return SourceModel(onnx=spec.onnx)
+        if spec.torchscript:
+            return SourceModel(module=model_files.read_torchscript(spec.torchscript).float().eval())
+        if spec.exported:
+            return SourceModel(module=model_files.read_exported(spec.exported))
         if spec.factory and not isinstance(self._made, str | Path):
-            return SourceModel(module=merge_adapter(checked_module(self._made, spec.factory), spec.adapter))
+            module = checked_module(self._made, spec.factory)
+            if spec.weights:
+                model_files.load_weights(module, spec.weights, spec.factory)
+            return SourceModel(module=merge_adapter(module, spec.adapter))
+        if spec.weights:
+            raise QuantbentoError(
+                f"`weights` are for a module; {spec.factory!r} returns the path of a folder, which has its own"
+            )
         folder = self.folder()
         if task.auto_class is None:
             raise QuantbentoError(

@@ -8,6 +8,7 @@ A round calls each model (a contender) once with the same inputs. `speedup` is t
 from __future__ import annotations
 
 import json
+import pickle
 import random
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from quantbento.recipe import Benchmark
 from quantbento.runtimes.loaded import LoadedModel
 
 FEWEST_ROUNDS = 5  # done however long they take, unless a recipe asks for fewer
+BUSY = "the machine was busy"
 UNSTEADY = 1.5  # 90th / 10th percentile of one model's call times; an idle machine stays below 1.3
 
 
@@ -92,7 +94,7 @@ def unsteady(timings: dict[str, Timing]) -> str | None:
     worst = max(spread, key=lambda name: spread[name])
     if spread[worst] < UNSTEADY:
         return None
-    return f"the machine was busy: calls of {worst} varied by {spread[worst]:.1f}x. Measure again on an idle one"
+    return f"{BUSY}: calls of {worst} varied by {spread[worst]:.1f}x. Measure again on an idle one"
 
 
 def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[Any], threads: int) -> int:
@@ -109,16 +111,15 @@ def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[A
     if (own := predictor.runtime.peak_memory_bytes()) is not None:
         return own
     with tempfile.TemporaryDirectory() as empty:
-        job = json.dumps({"artifact": str(artifact), "inputs": _plain(inputs), "threads": threads})
+        job = pickle.dumps({"artifact": artifact, "inputs": list(inputs), "threads": threads})
         child = subprocess.run(
             [sys.executable, "-m", "quantbento.judging.peak_memory"],
             input=job,
             cwd=Path.cwd() if _needs_users_code(predictor) else empty,
             capture_output=True,
-            text=True,
         )
     if child.returncode != 0:
-        last = child.stderr.strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
+        last = child.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
         raise QuantbentoError(f"the artifact does not load in a process of its own: {last[0]}")
     return int(json.loads(child.stdout.splitlines()[-1])["peak_memory_bytes"])
 
@@ -137,11 +138,3 @@ def _seconds(predictor: LoadedModel, inputs: Sequence[Any]) -> float:
 def _timing(seconds: list[float], singles: list[float], made: int) -> Timing:
     latency = {f"p{p}": 1e3 * float(np.percentile(singles, p)) for p in (50, 90, 99)}
     return Timing(latency, made / float(np.median(seconds)), seconds)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value.tolist() if hasattr(value, "tolist") else value

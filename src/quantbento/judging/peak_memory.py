@@ -1,21 +1,21 @@
 """Runs as a separate process: loads an artifact, answers some inputs, prints the peak resident memory.
 
-echo '{"artifact": "...", "inputs": [...], "threads": 2}' | python -m quantbento.judging.peak_memory
+Standard input is a pickled mapping: `artifact` (a folder), `inputs`, `threads`. Inputs may be files, or images.
 """
 
 from __future__ import annotations
 
 import json
+import pickle
 import sys
-from pathlib import Path
 
 from quantbento.core.machine import peak_memory_bytes
 from quantbento.runtimes import artifact
 
 
 def main() -> None:
-    job = json.load(sys.stdin)
-    predictor = artifact.load(Path(job["artifact"]), threads=job["threads"])
+    job = pickle.load(sys.stdin.buffer)
+    predictor = artifact.load(job["artifact"], threads=job["threads"])
     predictor.work(job["inputs"])
     print(json.dumps({"peak_memory_bytes": peak_memory_bytes()}))
 

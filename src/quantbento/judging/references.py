@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.progress import Advance
@@ -21,12 +19,12 @@ from quantbento.runtimes import artifact
 from quantbento.runtimes.base import Runtime
 from quantbento.runtimes.loaded import LoadedModel
 from quantbento.tasks.base import Arrays
-from quantbento.tasks.metrics import sqnr_db
-from quantbento.tasks.rows import flat
+from quantbento.tasks.metrics import output_metrics
 from quantbento.tasks.source import SampleSet
 
 # A sound export differs from the original by float rounding only: 90 dB and more. Broken ones are below 20 dB.
 SOUND_EXPORT_DB = 40.0
+SOUND_EXPORT_AGREEMENT = 0.95  # of integers, where rounding can turn a tie over
 SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -211,9 +209,13 @@ def _measure(references: list[Reference], job: Job, samples: SampleSet, settings
 
 def _check_same(own: Arrays, rows: Arrays, name: str) -> None:
     """Refuses an export that computes something else: every variant of it would look badly quantized."""
-    numbers = [np.concatenate([flat(r[k]) for k in rows]) for r in (rows, own)]
-    if (db := sqnr_db(*numbers)) < SOUND_EXPORT_DB:
+    apart = output_metrics(rows, {output: own[output] for output in rows})
+    db, agreement = apart.get("sqnr_db", SOUND_EXPORT_DB), apart.get("agreement", 1.0)
+    if db < SOUND_EXPORT_DB or agreement < SOUND_EXPORT_AGREEMENT:
+        told = f"{round(db)} dB apart, {SOUND_EXPORT_DB:.0f} needed"
+        if db >= SOUND_EXPORT_DB:
+            told = f"{agreement:.0%} of its integers and booleans are equal, {SOUND_EXPORT_AGREEMENT:.0%} needed"
         raise QuantbentoError(
-            f"{name} does not compute what the original does: {round(db)} dB apart, {SOUND_EXPORT_DB:.0f} needed. "
+            f"{name} does not compute what the original does: {told}. "
             "What was written for this runtime is another model; use variants of another runtime"
         )

@@ -14,13 +14,19 @@ from typing import Any
 from quantbento.core import machine, user_code
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
+from quantbento.making.hardware import nearest
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant
 from quantbento.recipe.document import Loc, Problem
-from quantbento.runtimes.onnx import external_data
 from quantbento.store.atomic import models_path
 from quantbento.tasks.base import Task
 from quantbento.tasks.source import SampleSet, SourceModel
 
+REPLACE = "put your own in their place, and take placeholder: true out of the recipe"
+PLACEHOLDERS = {
+    "evaluation": f"the evaluation samples are placeholders: figures on them prove nothing about your data; {REPLACE}",
+    "calibration": f"the calibration samples are placeholders: quantizers learn ranges that your data does not have; "
+    f"{REPLACE}",
+}
 HEADROOM = 2e9  # bytes: Python, torch, a few layers' activations and Hessians
 
 
@@ -62,10 +68,12 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
     if not call and (spec.id or spec.factory):
         what = f"the hub model {spec.id}, which is not fetched" if spec.id else f"{spec.factory}, which is not called"
         findings.notes.append(f"not checked: {what}")
+        if spec.weights:
+            findings.attempt(("model",), inputs.model.check_files)
     elif resolved.task.on_disk:
         task = _checkpoint(resolved, variants, findings)
     elif not call:
-        _files(resolved, findings)
+        findings.attempt(("model",), inputs.model.check_files)
         findings.notes.append("not checked: whether the model's weights load, and whether it takes the samples")
     for kind, wanted in inputs.specs.items():
         if call or wanted.path:
@@ -77,20 +85,12 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
                 else f"{wanted.factory}, which is not called"
             )
             findings.notes.append(f"not checked: the {kind} samples: {what}")
+    findings.notes += [
+        told for kind, told in PLACEHOLDERS.items() if kind in inputs.specs and inputs.specs[kind].placeholder
+    ]
     for name, code in {} if call else resolved.recipe.custom_objects.items():
         findings.attempt(("custom_objects", name), partial(user_code.identity, code))
     return findings
-
-
-def _files(resolved: ResolvedRecipe, findings: Findings) -> None:
-    """Checks the files of a model that will be held in memory, without reading them whole."""
-    if onnx := resolved.recipe.model.onnx:
-        findings.attempt(("model",), partial(external_data, onnx))
-        return
-    folder = findings.attempt(("model",), resolved.inputs.model.folder)
-    if folder is not None and not (folder / "config.json").is_file():
-        told = f"{folder} is no model in hub format: it has no config.json"
-        findings.problems.append(Problem(("model",), told))
 
 
 def _checkpoint(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findings: Findings) -> Task | None:
@@ -129,15 +129,10 @@ def _needs(facts: checkpoint.CheckpointFacts, variants: int, findings: Findings)
     )
     if (total := machine.memory_bytes()) and memory > total:
         findings.say(f"quantizing needs about {memory / 1e9:.0f} GB of memory; this machine has {total / 1e9:.0f} GB")
-    places = {shutil.disk_usage(p).free: p for p in (Path(tempfile.gettempdir()), _existing(models_path()))}
+    places = {shutil.disk_usage(p).free: p for p in (Path(tempfile.gettempdir()), nearest(models_path()))}
     free = min(places)
     if disk > free:
         findings.say(
             f"the variants need up to {disk / 1e9:.0f} GB of disk; {places[free]} has {free / 1e9:.0f} GB free. "
             "TMPDIR and BENTOML_HOME name other places"
         )
-
-
-def _existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that is there: a look makes none."""
-    return next(place for place in (folder, *folder.parents) if place.exists())

@@ -69,6 +69,15 @@ class Inspection:
                     told = f"{metric!r} is 0 for the baseline, it has no recovery; use max or max_drop"
                     self.say(place, told)
 
+    def model(self, task: type[Task], kind: str, model: Any) -> None:
+        """Reports a model of a kind that the task does not take."""
+        if kind == "onnx" and kind not in task.starts_from:
+            self.say(("model", "onnx"), f"task {task.name!r} needs a PyTorch model, not an ONNX file")
+        for key in ("torchscript", "exported", "weights"):
+            if task.auto_class and isinstance(model, dict) and model.get(key):
+                told = f"task {task.name!r} needs a folder in hub format, for more than the weights is read from it"
+                self.say(("model", key), f"{told}; `{key}` is for the task 'tensor'")
+
     def custom_objects(self, task: type[Task], data: Mapping[str, Any]) -> None:
         objects = data.get("custom_objects")
         if isinstance(objects, dict) and "preprocess" in objects and not task.takes_preprocess:

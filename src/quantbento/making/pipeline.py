@@ -24,13 +24,14 @@ from quantbento.inputs.job import Job
 from quantbento.judging.references import References, prepare
 from quantbento.judging.rows import ReferenceRow, Report, VariantRow, make_output_folder
 from quantbento.making import plan
+from quantbento.making.checks import PLACEHOLDERS
 from quantbento.making.fingerprint import distributions
 from quantbento.making.resolve import ResolvedRecipe
 from quantbento.making.variant import Maker
 from quantbento.recipe import Recipe
 from quantbento.tasks.source import SampleSet
 
-SHAPES = 4  # samples from which a task learns the shapes of a model's inputs
+SHAPES = 32  # samples from which a task learns the shapes of a model's inputs
 ALWAYS = ("quantbento", "bentoml", "numpy")  # packages whose versions every report lists
 
 
@@ -72,12 +73,15 @@ def save(
         progress.say(note)
     if planned.pending:
         with tempfile.TemporaryDirectory(prefix="quantbento-") as workspace:
-            _make_all(planned, report, Path(workspace), Path(output), keep_failed, progress)
+            make_all(planned, report, Path(workspace), Path(output), keep_failed, progress)
     report.write(Path(output))
+    for note in planned.notes:
+        if note in PLACEHOLDERS.values():  # said before, but the table that follows must not look like a proof
+            progress.say(note)
     return report
 
 
-def _make_all(
+def make_all(
     planned: plan.Plan, report: Report, workspace: Path, output: Path, keep_failed: bool, progress: Progress
 ) -> None:
     """Makes the variants that are not stored yet. The report is written after each."""
@@ -113,6 +117,8 @@ def load(resolved: ResolvedRecipe, workspace: Path, progress: Progress) -> tuple
     few = samples.inputs[:SHAPES]
     shapes = SampleSet(_preprocessed(few, preprocess), samples.labels)
     task = resolved.task.create(source, resolved.options, shapes)
+    for note in task.notes:
+        progress.say(note)
     job = Job(source, task, workspace, custom_objects=custom_objects, engine=resolved.engine, progress=progress)
     for item in shapes.inputs:
         task.check(item)

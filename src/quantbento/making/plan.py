@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from quantbento import store
+from quantbento.core import user_code
 from quantbento.core.errors import QuantbentoError, RecipeError, StoreError, did_you_mean, one_of
 from quantbento.inputs.recipe_inputs import SAMPLES
 from quantbento.making import checks
@@ -84,6 +86,36 @@ def check(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None) 
     """
     read, resolved, problems = _resolved(recipe, only)
     findings = checks.check(resolved, resolved.variants, call=False)
+    if problems := problems + findings.problems:
+        raise read.error(problems)
+    return resolved, findings.notes
+
+
+def problems(recipe: str | Path | dict[str, Any] | Recipe) -> tuple[list[str], list[Problem]]:
+    """The notes of `check`, and the problems with their places that it would raise."""
+    read = read_recipe(recipe)
+    resolved, found = resolve(read)
+    if resolved is None:
+        return [], found
+    findings = checks.check(resolved, resolved.variants, call=False)
+    return findings.notes, found + findings.problems
+
+
+def look(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None) -> tuple[ResolvedRecipe, list[str]]:
+    """Like `check`, but the user's functions are called, samples are read and a hub model's small files are fetched, as
+    before a run.
+
+    Raises:
+        RecipeError: everything that is found to be wrong in this way.
+    """
+    read, resolved, problems = _resolved(recipe, only)
+    findings = checks.check(resolved, resolved.variants)
+    if resolved.recipe.model.id:
+        findings.attempt(("model",), lambda: resolved.inputs.model.pinned)
+    for name, code in resolved.recipe.custom_objects.items():
+        findings.attempt(("custom_objects", name), partial(user_code.identity, code))
+    for variant in resolved.variants:
+        findings.attempt((*variant.place, "options"), partial(fingerprint, resolved, variant, {}))
     if problems := problems + findings.problems:
         raise read.error(problems)
     return resolved, findings.notes

@@ -16,6 +16,7 @@ from quantbento.quantizers.base import Quantizer
 from quantbento.recipe import Gates, Recipe, Variant
 from quantbento.recipe.document import Loc, Problem
 from quantbento.recipe.reading import ReadRecipe
+from quantbento.runtimes.artifact import installs
 from quantbento.runtimes.base import Runtime
 from quantbento.tasks.base import Task
 
@@ -79,8 +80,7 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
         found.custom_objects(task, data)
         for samples in SAMPLES:
             found.columns(task, data.get(samples), (samples,))
-        if kind == "onnx" and kind not in task.starts_from:
-            found.say(("model", "onnx"), f"task {task.name!r} needs a PyTorch model, not an ONNX file")
+        found.model(task, kind, data.get("model"))
     resolved: dict[Loc, tuple[Quantizer, Any, type[Runtime]]] = {}
     quantizers, names = [], list[str]()
     for where, variant in variants_of(data):
@@ -112,6 +112,9 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
         if place in resolved
     ]
     inputs = RecipeInputs(recipe, task)
+    if missing := machine.missing_packages(task.modules):
+        pip = installs(task, " ".join(missing))
+        found.say(("task",), f"{task.name} needs {', '.join(missing)}, not installed here; run: pip install {pip}")
     if missing := machine.missing_packages(inputs.model.modules):
         told = f"loading it needs {', '.join(missing)}, not installed here; run: pip install 'quantbento[quantize]'"
         found.say(("model",), told)

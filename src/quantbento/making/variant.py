@@ -11,7 +11,7 @@ from typing import Any
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
-from quantbento.judging import benchmark
+from quantbento.judging import benchmark, canonical
 from quantbento.judging.evaluate import evaluate, recovery
 from quantbento.judging.gates import judge
 from quantbento.judging.references import References
@@ -70,7 +70,11 @@ class Maker:
         return row
 
     def _quantize(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
-        job, start = self.job, time.perf_counter()
+        job = self.job
+        if "onnx" in variant.quantizer.starts_from:
+            with job.progress.stage(f"{row.name}: compare the canonical graph with the model's"):
+                canonical.prove(job, self.samples, self.threads)
+        start = time.perf_counter()
         with job.progress.stage(f"{row.name}: quantize"):
             done = variant.quantizer.quantize(job, variant.options, folder)
             job.complete(folder, variant.runtime, done.runtime_config)
@@ -80,13 +84,17 @@ class Maker:
             "parameters": done.quantized_parameters,
             "of_parameters": done.parameters,
             "left_out": done.left_out,
+            "notes": done.notes,
             "weight_ratio": done.weight_ratio,
         }
-        share = done.quantized_parameters / done.parameters
+        share = done.quantized_parameters / max(1, done.parameters)
         counts = ", ".join(f"{n} {kind}" for kind, n in done.counts.items())
-        job.progress.say(f"{row.name}: quantized {counts}: {share:.0%} of {done.parameters / 1e6:.3g} M parameters")
+        percent = f"{share:{'.0%' if share >= 0.01 else '.2%'}}"
+        job.progress.say(f"{row.name}: quantized {counts}: {percent} of {done.parameters / 1e6:.3g} M parameters")
         if done.left_out:
             job.progress.say(f"{row.name}: left in full precision though chosen: {', '.join(done.left_out)}")
+        for note in done.notes:
+            job.progress.say(f"{row.name}: {note}")
 
     def _judge(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
         task, progress, references = self.job.task, self.job.progress, self.references
@@ -140,6 +148,7 @@ class Maker:
             "scheme": row.scheme,
             "runtime": row.runtime,
             "passed": str(row.passed).lower(),
+            **({"samples": "placeholder"} if recipe.evaluation.placeholder else {}),
         }
         metadata = {
             "description": recipe.description or None,

@@ -1,6 +1,6 @@
 """`bentoml build`, with the checks it does not make: the model is stored, whole, and of the kind the Bento is for.
 
-1. the build file and the model it packs; every problem in one message
+1. the build file, or the one that follows from a stored model; every problem in one message
 2. `bentoml build`, with the model's exact version
 3. the SBOM, and what went in
 """
@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import requires, version
 from pathlib import Path
 
@@ -20,36 +20,60 @@ from packaging.utils import canonicalize_name
 
 from quantbento import store
 from quantbento.core.errors import QuantbentoError, RecipeError, StoreError
-from quantbento.packing import build_files, model_requirements, sbom
+from quantbento.packing import build_files, model_requirements, pickled_modules, sbom, staging, target
 from quantbento.packing.build_files import BuildFile
 from quantbento.packing.contents import Contents
 from quantbento.runtimes import artifact
+from quantbento.store.aliases import failed_gates
 
 EXACT = re.compile(r"\d[\w.!+-]*")
 
 
-def build(name: str | None = None, model: str | None = None) -> Contents:
-    """Builds the Bento of a build file and gives what is in it.
+def build(
+    name: str | None = None,
+    model: str | None = None,
+    write: Path | None = None,
+    say: Callable[[str], None] = lambda note: None,
+) -> Contents:
+    """Builds the Bento of a build file, or of a stored model, and gives what is in it.
 
     Args:
-        name: in `configs/bentos`, or the path of a build file; `bentofile.yaml` by default.
+        name: in `configs/bentos`, the path of a build file, or the tag of a stored model; `bentofile.yaml` by default.
         model: the tag to pack, instead of the build file's.
+        write: where to keep the build file of a stored model.
+        say: gets what a person should know of it, line by line.
 
     Raises:
         QuantbentoError: lists every problem that was found; or `bentoml build` failed.
     """
-    file = build_files.find(name)
-    tag = model or file.model
-    if problems := list(_problems(file, tag)):
-        raise RecipeError(problems, str(file.path))
-    contents = Contents.of(_bentoml_build(file, store.find(tag).tag if tag else None))
+    sbom.check_packages()
+    chosen = target.find(name, model, write)
+    if chosen.note:
+        say(chosen.note)
+    file = staging.completed(chosen.file)
+    if problems := list(_problems(file, chosen.model)):
+        drafted = isinstance(file.supplied.get(file.path), str)
+        raise RecipeError(problems, f"what {chosen.model} would be built of" if drafted else str(file.path))
+    stored = store.find(chosen.model) if chosen.model else None
+    if stored and (failed := failed_gates(stored)):
+        say(f"{stored.tag} did not pass its gates: {'; '.join(failed)}")
+    contents = Contents.of(_bentoml_build(file, stored.tag if stored else None))
     sbom.write(contents)
+    for path in _keep(file) if write else ():
+        say(f"wrote {path}")
     return contents
 
 
+def _keep(file: BuildFile) -> Iterator[Path]:
+    """Writes what was drafted as text: the build file, and a list of packages where it needs one of its own."""
+    for path, text in file.supplied.items():
+        if isinstance(text, str):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            yield path
+
+
 def _problems(file: BuildFile, tag: str | None) -> Iterator[str]:
-    if not Path("service.py").is_file():
-        yield f"no service.py in {Path.cwd()}: run it in the project's folder"
     packages, installed = file.packages, version("bentoml")
     if packages.get("bentoml") != installed:
         yield (
@@ -82,18 +106,20 @@ def _problems_of_model(file: BuildFile, tag: str) -> Iterator[str]:
         saves = build_files.command_that_saves(tag)
         yield str(error).replace("python save_models.py configs/<recipe>.yaml", saves)
         return
-    yield from model_requirements.problems(file, stored.tag, artifact.describe(stored.path))
+    pickled = pickled_modules.distributions(stored.path)
+    yield from model_requirements.problems(file, stored.tag, artifact.describe(stored.path), pickled)
 
 
 def _bentoml_build(file: BuildFile, model: str | None) -> str:
     """The new Bento's tag."""
-    command = [sys.executable, "-m", "bentoml", "build", "--bentofile", str(file.path), "--output", "tag"]
-    if model:
-        command += ["--arg", f"model={model}"]
     # What is set for serving would be packed.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("QUANTBENTO_")}
     environment["COLUMNS"] = "1000"  # BentoML folds the tag's line at the terminal's width
-    done = subprocess.run([*command, "."], env=environment, capture_output=True, text=True)
+    with staging.build_folder(file) as (folder, path):
+        command = [sys.executable, "-m", "bentoml", "build", "--bentofile", str(path), "--output", "tag"]
+        if model:
+            command += ["--arg", f"model={model}"]
+        done = subprocess.run([*command, "."], cwd=folder, env=environment, capture_output=True, text=True)
     marked = [line for line in done.stdout.splitlines() if line.startswith("__tag__:")]
     if done.returncode or not marked:
         lines = (done.stderr or done.stdout).strip().splitlines()

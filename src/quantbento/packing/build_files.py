@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pathspec import PathSpec
 
+from quantbento.core import project_files
 from quantbento.core.errors import QuantbentoError, did_you_mean, one_of
+from quantbento.core.project_files import BUILD_FILES as FOLDER
 from quantbento.recipe.document import Document
 
-FOLDER = Path("configs/bentos")
 DEFAULT = Path("bentofile.yaml")
 
 
 @dataclass(frozen=True)
 class BuildFile:
-    """A build file; paths in it start at the current folder, which is what `bentoml build` packs."""
+    """A build file; paths in it start at the current folder, which is what `bentoml build` packs.
+
+    Attributes:
+        path: of the file.
+        data: what it says.
+        supplied: by its path, what the current folder does not have: a file or folder elsewhere, or a file's text.
+    """
 
     path: Path
     data: dict[str, Any]
+    supplied: dict[Path, Path | str] = field(default_factory=dict)
 
     @property
     def model(self) -> str | None:
@@ -44,8 +52,12 @@ class BuildFile:
         """Pinned versions by name. Entries that are not pinned have the rest of their line instead."""
         python = self.data.get("python") or {}
         lines = list(python.get("packages") or [])
-        if (file := python.get("requirements_txt")) and Path(file).is_file():
-            lines += Path(file).read_text(encoding="utf-8").splitlines()
+        if name := python.get("requirements_txt"):
+            file = self.supplied.get(Path(name), Path(name))
+            if isinstance(file, str):
+                lines += file.splitlines()
+            elif file.is_file():
+                lines += file.read_text(encoding="utf-8").splitlines()
         return pinned(lines)
 
     def packs(self, path: Path) -> bool:
@@ -58,20 +70,33 @@ class BuildFile:
 
 
 def find(name: str | None) -> BuildFile:
-    """The build file of a name in `configs/bentos`, of a path, or `bentofile.yaml` where there is none.
+    """The build file of a name in `configs/bentos`, of a path, or `bentofile.yaml` where there is none: the current
+    folder's, else quantbento's own.
 
     Raises:
         QuantbentoError: there is no such file, or it is no mapping.
     """
-    path = DEFAULT if name is None else next((p for p in (FOLDER / f"{name}.yaml", Path(name)) if p.is_file()), None)
-    if path is None or not path.is_file():
-        known = sorted(p.stem for p in FOLDER.glob("*.yaml"))
-        what = f"no Bento {name!r}" if name else f"no {DEFAULT} here"
+    found = look_up(name) or look_up(name, project_files.folder())
+    if found is None:
         raise QuantbentoError(
-            f"{what}{did_you_mean(name or '', known)} (allowed: {one_of(known)}, which are files in {FOLDER}, or the "
-            "path of a build file). Run it where service.py is"
+            f"no build file {name!r}{did_you_mean(name or '', known())} (allowed: {one_of(known())}, which are files "
+            f"in {FOLDER}, or the path of a build file)"
         )
-    return BuildFile(path, Document.of(path).data)
+    return found
+
+
+def look_up(name: str | None, place: Path = Path()) -> BuildFile | None:
+    """The same in one folder; None where it is not there."""
+    for path in (DEFAULT,) if name is None else (FOLDER / f"{name}.yaml", Path(name)):
+        if (file := place / path).is_file():
+            return BuildFile(path, Document.of(file).data, {} if place == Path() else {path: file})
+    return None
+
+
+def known() -> list[str]:
+    """The names of build files."""
+    places = (Path(), project_files.folder())
+    return sorted({path.stem for place in places for path in (place / FOLDER).glob("*.yaml")})
 
 
 def pinned(lines: list[str]) -> dict[str, str]:
@@ -87,7 +112,7 @@ def pinned(lines: list[str]) -> dict[str, str]:
 def command_that_saves(model: str) -> str:
     """`python save_models.py configs/minilm.yaml` for the name of a variant that a recipe in `configs` makes."""
     name = model.partition(":")[0]
-    for path in sorted(Path("configs").glob("*.yaml")):
+    for path in sorted(Path("configs").glob("*.yaml"), key=lambda path: (len(path.name), path)):  # the plainest name
         try:
             recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
             if name in {f"{recipe['name']}-{variant['name']}" for variant in recipe["variants"]}:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from quantbento.core import project_files
 from quantbento.core.errors import QuantbentoError, one_of
+from quantbento.core.project_files import TEMPLATES
 from quantbento.packing import kustomization_folder
 from quantbento.packing.needs import Needs, needs_of
 
-TEMPLATES = Path("deploy", "kubernetes")
 RENDERED = Path("deploy", "rendered")
 OVERLAYS = ("cpu", "gpu")
 NAME = "bento"  # of everything in the templates; a prefix tells Bentos apart
@@ -48,7 +49,7 @@ def render(
     replicas: int | None = None,
     keda: bool = False,
     output: Path | None = None,
-    templates: Path = TEMPLATES,
+    templates: Path | None = None,
 ) -> Rendered:
     """Writes a self-contained kustomization for a Bento.
 
@@ -59,6 +60,7 @@ def render(
         replicas: pods at least, and where something scales them, five times as many at most.
         keda: whether KEDA scales, by requests in progress.
         output: the folder, by default below `RENDERED`. One that `render` wrote is replaced, in one step.
+        templates: by default `deploy/kubernetes` in the current folder, else quantbento's own.
 
     Raises:
         QuantbentoError: no such Bento, it asks for what Kubernetes cannot give, or the folder is somebody else's.
@@ -75,10 +77,10 @@ def render(
     version = {"digest": named["digest"]} if named["digest"] else {"newTag": named["tag"] or needs.version}
     files = _files(needs, overlay, {"name": "quantbento", "newName": named["name"], **version}, replicas, keda)
     parts = ["base", f"overlays/{overlay}", *(["components/keda"] if keda else [])]
-    folder = output or RENDERED / needs.name
+    folder, templates = output or RENDERED / needs.name, templates or project_files.find(TEMPLATES)
     kustomization_folder.write(folder, templates, parts, files)
     full = f"{named['name']}@{named['digest']}" if named["digest"] else f"{named['name']}:{version['newTag']}"
-    return Rendered(folder, needs.tag, full, overlay, _notes(needs, image, full, keda))
+    return Rendered(folder, needs.tag, full, overlay, _notes(needs, image, full, templates if keda else None))
 
 
 def _conflicts(needs: Needs, overlay: str, replicas: int | None) -> list[str]:
@@ -160,7 +162,8 @@ def _prefix(name: str) -> str:
     return f"{plain[: NAME_LENGTH - 9].rstrip('-')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _notes(needs: Needs, given: str | None, image: str, keda: bool) -> list[str]:
+def _notes(needs: Needs, given: str | None, image: str, keda: Path | None) -> list[str]:
+    """What a person should know; `keda` are the templates that KEDA's was taken from."""
     notes = []
     if given is None:
         notes.append(f"the cluster has to find the image {image}; in a registry of yours, name it with --image")
@@ -169,7 +172,8 @@ def _notes(needs: Needs, given: str | None, image: str, keda: bool) -> list[str]
             f"gpu_type {needs.gpu_type} chooses no node: clusters label theirs differently, for example with "
             "cloud.google.com/gke-accelerator or nvidia.com/gpu.product; add a nodeSelector"
         )
-    if keda:
+    if keda is not None:
         place = TEMPLATES / "components" / "keda" / "scaledobject.yaml"
-        notes.append(f"serverAddress in {place} has to be that of your Prometheus; render again after a change")
+        copy = "" if keda == TEMPLATES else f"copy {keda} to {TEMPLATES}: "
+        notes.append(f"{copy}serverAddress in {place} has to be that of your Prometheus; render again after a change")
     return notes

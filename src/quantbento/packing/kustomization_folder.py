@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from quantbento.core.errors import QuantbentoError, summary
+from quantbento.core.project_files import TEMPLATES
 
 MARK = "# Written by `quantbento deploy render`, which overwrites the whole folder"
 HEADER = f"{MARK}.\n# Keep changes of yours in a kustomization elsewhere that has this folder among its resources.\n"
@@ -30,7 +31,7 @@ def write(folder: Path, templates: Path, parts: list[str], files: dict[str, Any]
     """
     if missing := [part for part in parts if not (templates / part / "kustomization.yaml").is_file()]:
         raise QuantbentoError(
-            f"no templates {', '.join(missing)} in {templates}; they come with the project's source: run in its root"
+            f"no templates {', '.join(missing)} in {templates}. quantbento has its own, for folders without {TEMPLATES}"
         )
     _refuse_others(folder, templates)
     staging = folder.parent / f".{folder.name}-{uuid.uuid4().hex[:8]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,14 @@ from quantbento.packing import build_files
 from quantbento.packing.build_files import BuildFile
 
 
-def problems(file: BuildFile, tag: str, described: dict[str, Any]) -> Iterator[str]:
+def problems(file: BuildFile, tag: str, described: dict[str, Any], pickled: Iterable[str] = ()) -> Iterator[str]:
     """Why a Bento of this build file cannot serve a model.
 
     Args:
         file: the build file; the current folder is the one it packs.
         tag: of the model, for the messages.
         described: its `artifact.json`.
+        pickled: distributions that code of the user's needs which was pickled with it.
     """
     task, runtime = described["task"], described["runtime"]
     if file.task and task != file.task:
@@ -40,7 +41,12 @@ def problems(file: BuildFile, tag: str, described: dict[str, Any]) -> Iterator[s
     if missing := [names[0] for names in needed_packages(runtime) if not file.packages.keys() & set(names)]:
         yield (
             f"{tag} runs on {runtime}, which needs {', '.join(missing)}; the Bento's packages do not have it. Use a "
-            f"Bento for that runtime: {_bentos_for(task, runtime)}"
+            f"Bento for that runtime: {_bentos_for(task, runtime) or f'quantbento build {tag}'}"
+        )
+    if left_out := [name for name in pickled if canonicalize_name(name) not in file.packages]:
+        yield (
+            f"code that was saved with {tag} needs {', '.join(left_out)}; the Bento's packages do not have it. Add it "
+            f"to its requirements, or let them be written: quantbento build {tag}"
         )
 
 
@@ -81,5 +87,4 @@ def _installed(module: str) -> tuple[str, ...]:
 def _bentos_for(task: str, runtime: str) -> str:
     """Names of build files whose labels say so."""
     files = [build_files.find(p.stem) for p in sorted(build_files.FOLDER.glob("*.yaml"))]
-    names = [file.path.stem for file in files if (file.task, file.runtime) == (task, runtime)]
-    return ", ".join(names) or f"copy one of {build_files.FOLDER}"
+    return ", ".join(file.path.stem for file in files if (file.task, file.runtime) == (task, runtime))

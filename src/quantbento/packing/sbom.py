@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from quantbento.core.errors import QuantbentoError
+from quantbento.core.machine import missing_packages
 from quantbento.packing.contents import Contents
 
 NAME = "sbom.cdx.json"
+PACKAGES = ("cyclonedx", "packageurl")
 
 
 def write(contents: Contents) -> Path:
@@ -23,18 +25,25 @@ def write(contents: Contents) -> Path:
     return path
 
 
+def check_packages() -> None:
+    """
+    Raises:
+        QuantbentoError: the package that writes it is not installed.
+    """
+    if missing := missing_packages(PACKAGES):
+        raise QuantbentoError(
+            f"an SBOM needs the package {missing[0]!r}, which is not installed; run: pip install 'quantbento[pack]'"
+        )
+
+
 def render(contents: Contents) -> str:
     """The document as JSON. Two calls for the same Bento differ in serial number and time only."""
-    try:
-        from cyclonedx.model import HashAlgorithm, HashType, Property
-        from cyclonedx.model.bom import Bom
-        from cyclonedx.model.component import Component, ComponentType
-        from cyclonedx.output.json import JsonV1Dot6
-        from packageurl import PackageURL
-    except ModuleNotFoundError as error:
-        raise QuantbentoError(
-            f"an SBOM needs the package {error.name!r}, which is not installed; run: pip install 'quantbento[pack]'"
-        ) from None
+    check_packages()
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.output.json import JsonV1Dot6
+    from packageurl import PackageURL
 
     bom = Bom()
     root = bom.metadata.component = Component(

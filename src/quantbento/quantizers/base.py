@@ -35,6 +35,7 @@ class Quantized:
         counts: quantized layers or nodes, by kind.
         quantized_parameters, parameters: how many are in few bits now, and how many the model has.
         left_out: layers that were chosen but stayed in full precision.
+        notes: what else a reader of the report should know: what could not be done, and what was done instead.
         weight_ratio: bytes of the quantized weights with their scales / bytes of the same weights in the source.
     """
 
@@ -43,6 +44,7 @@ class Quantized:
     quantized_parameters: int
     parameters: int
     left_out: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     weight_ratio: float | None = None
 
 
@@ -62,6 +64,7 @@ class Quantizer(ABC):
         extra: this project's extra that installs them; None where another package brings the quantizer.
         devices: devices it can work on, as PyTorch calls them.
         Options: the schema of a variant's `options`; unknown keys are refused, and every option has a default.
+        quickest: options that only take time, with the least that still runs; a rehearsal uses them.
     """
 
     declares: ClassVar[tuple[str, ...]] = ("name", "scheme", "runtimes", "starts_from", "modules", "distributions")
@@ -76,6 +79,12 @@ class Quantizer(ABC):
     extra: ClassVar[str | None] = None
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     Options: ClassVar[type[QuantizerOptions]] = QuantizerOptions
+    quickest: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def made_on_first_use(cls) -> str | None:
+        """What the first run has to make before it can quantize, such as an environment; None where nothing."""
+        return None
 
     def scheme_of(self, options: Any) -> str:
         """What the report and the store call the result, as compressed-tensors names its schemes."""
@@ -83,6 +92,10 @@ class Quantizer(ABC):
 
     def preflight(self, model: CheckpointFacts, options: Any) -> list[str]:
         """Reasons why a checkpoint cannot be quantized or served, found before its weights are read."""
+        return []
+
+    def preflight_module(self, module: Any, options: Any) -> list[str]:
+        """Reasons why a PyTorch module cannot be quantized. It may have no weights: its tensors may be on `meta`."""
         return []
 
     @abstractmethod

@@ -29,13 +29,16 @@ ExistingFolder = Annotated[Path, AfterValidator(lambda p, info: _existing(p, inf
 
 
 class ModelSpec(Strict):
-    """Where the full-precision model comes from; exactly one of the first five."""
+    """Where the full-precision model comes from; exactly one of the first seven."""
 
     id: str | None = Field(None, description="a model on the hub, `owner/name`")
     path: ExistingFolder | None = Field(None, description="a local folder in hub format")
     package: str | None = Field(None, description="an installed distribution that carries the model")
     factory: UserCode | None = Field(None, description="a Python function that returns the model")
     onnx: ExistingFile | None = Field(None, description="an ONNX file")
+    torchscript: ExistingFile | None = Field(None, description="a file that torch.jit.save wrote")
+    exported: ExistingFile | None = Field(None, description="a file that torch.export.save wrote")
+    weights: ExistingFile | None = Field(None, description="safetensors file with the weights of the factory's module")
     revision: str | None = Field(None, description="of the hub model: a branch, tag or commit")
     subfolder: str = Field("", description="where the model lies inside the hub model, folder or package")
     adapter: ExistingFolder | None = Field(None, description="a PEFT LoRA adapter to merge into the model")
@@ -43,18 +46,22 @@ class ModelSpec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelSpec:
-        kinds = ("id", "path", "package", "factory", "onnx")
+        files = ("onnx", "torchscript", "exported")
+        kinds = ("id", "path", "package", "factory", *files)
         given = [k for k in kinds if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError(f"exactly one of {one_of(kinds)} is needed, not {len(given) or 'none'}")
         if self.revision and not self.id:
             raise ValueError("revision goes with id")
-        if self.subfolder and given[0] in ("factory", "onnx"):
+        if self.weights and not self.factory:
+            raise ValueError("weights goes with factory, a function that returns the module they are for")
+        if self.subfolder and given[0] in ("factory", *files):
             raise ValueError(f"subfolder does not go with {given[0]}")
-        if self.trust_remote_code and given[0] == "onnx":
-            raise ValueError("trust_remote_code does not go with onnx, which brings no code to run")
-        if self.adapter and given[0] == "onnx":
-            raise ValueError("an adapter cannot be merged into an ONNX file; name the PyTorch model instead")
+        if self.trust_remote_code and given[0] in files:
+            raise ValueError(f"trust_remote_code does not go with {given[0]}, which brings no Python code to run")
+        if self.adapter and given[0] in files:
+            what = "an ONNX file" if self.onnx else f"a file of {given[0]}"
+            raise ValueError(f"an adapter cannot be merged into {what}; name the PyTorch model instead")
         return self
 
 
@@ -72,6 +79,7 @@ class Samples(Strict):
     text: str = Field("text", description="short for columns: {text: ...}")
     label: str = Field("label", description="column of the labels, used where it exists")
     count: int | None = Field(None, gt=0, description="how many to use; fewer than that is an error")
+    placeholder: bool = Field(False, description="they stand in for the user's own: figures on them prove nothing")
 
     @model_validator(mode="after")
     def _one_source(self) -> Samples:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
-from quantbento.core.machine import default_threads
+from quantbento.core.machine import default_threads, devices
 from quantbento.runtimes.loaded import LoadedModel
 from quantbento.runtimes.predictor import Predictor
 from quantbento.runtimes.text_generator import TextGenerator
@@ -88,9 +88,11 @@ def load(folder: Path, threads: int | None = None) -> LoadedModel:
     try:
         task = load_task(folder)
         custom_objects = _custom_objects(folder)
-        side_by_side = kind.concurrent and task.concurrent
-        each = 1 if side_by_side else threads
-        runtime = kind.load(folder, description["runtime_config"], threads=each)
+        config = description["runtime_config"]
+        if side_by_side := kind.concurrent and task.concurrent:
+            runtime = kind.load_shared(folder, config, threads=1, callers=threads)
+        else:
+            runtime = kind.load(folder, config, threads=threads)
     except ModuleNotFoundError as error:
         raise QuantbentoError(
             f"the {kind.name} runtime needs the package {error.name!r}, which is not installed; "
@@ -116,7 +118,9 @@ def _custom_objects(folder: Path) -> dict[str, Any]:
 
 def installs(declared: Any, missing: str) -> str:
     """What pip installs to get a missing package of a runtime or a quantizer."""
-    return f"'quantbento[{declared.extra}]'" if declared.extra else missing
+    on_cpu = None if "cuda" in devices() else getattr(declared, "cpu_extra", None)
+    extra = on_cpu or declared.extra
+    return f"'quantbento[{extra}]'" if extra else missing
 
 
 def size_bytes(folder: Path) -> int:

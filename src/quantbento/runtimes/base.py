@@ -39,6 +39,7 @@ class Runtime(ABC):
         distributions: packages whose versions decide how it computes; alternatives that are not installed are left
             out. They are part of a variant's fingerprint and of the report's environment.
         extra: this project's extra that installs them; None where another package brings the runtime.
+        cpu_extra: the extra for machines without a GPU, where that is another one.
         devices: devices it can run on, as PyTorch calls them.
         runs: kinds of full-precision models that it runs as they are; the first runtime that does so for a model
             gives its baseline.
@@ -55,6 +56,7 @@ class Runtime(ABC):
     modules: ClassVar[tuple[str, ...]]
     distributions: ClassVar[tuple[str, ...]]
     extra: ClassVar[str | None] = None
+    cpu_extra: ClassVar[str | None] = None
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     runs: ClassVar[tuple[SourceKind, ...]] = ()
     concurrent: ClassVar[bool] = False
@@ -66,6 +68,12 @@ class Runtime(ABC):
     @abstractmethod
     def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
         """The model in an artifact folder, ready to run, each call on `threads` CPU cores."""
+
+    @classmethod
+    def load_shared(cls, folder: Path, config: dict[str, Any], *, threads: int, callers: int) -> Self:
+        """As `load`, for `callers` threads that run it at once, each call on `threads` CPU cores. Only of runtimes that
+        are `concurrent`; most need not be told how many call."""
+        return cls.load(folder, config, threads=threads)
 
     @classmethod
     def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:

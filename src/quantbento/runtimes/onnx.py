@@ -7,16 +7,19 @@ share. A busy-waiting thread pool would take the cores from the web server, so s
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from quantbento.core.errors import QuantbentoError, summary
+from quantbento.core.errors import QuantbentoError, one_of, summary
 from quantbento.runtimes.base import ArrayRuntime, ReferenceJob
 
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime as ort
 
 MODEL = "model.onnx"
@@ -42,19 +45,20 @@ class OnnxRuntime(ArrayRuntime):
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors only; shape warnings about a dynamic graph help nobody
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        session = ort.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
+        try:
+            session = ort.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its errors share no base class
+            raise QuantbentoError(f"ONNX Runtime {ort.__version__} cannot load the graph: {_reason(error)}") from error
         return cls(session, [o.name for o in session.get_outputs()])
 
     @classmethod
     def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:
-        import onnx
-
         model = job.onnx()
-        if external_data(model):
-            # The graph names the weights file beside it, so a copy under another name would not find it.
-            onnx.save(onnx.load(model), folder / MODEL, save_as_external_data=True, location=f"{MODEL}.data")
-        else:
-            shutil.copyfile(model, folder / MODEL)
+        shutil.copyfile(model, folder / MODEL)
+        for file in external_data(model):  # the graph names them by their place beside it
+            copy = folder / file.relative_to(model.parent)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
         return {}
 
     def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -65,14 +69,48 @@ def external_data(path: Path) -> list[Path]:
     """The files beside an ONNX file that hold its weights; empty where it holds them itself.
 
     Raises:
-        QuantbentoError: it is not an ONNX file.
+        QuantbentoError: it is not an ONNX file, or a file beside it is missing.
     """
     import onnx
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
     try:
-        tensors = onnx.load(path, load_external_data=False).graph.initializer
+        model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's errors share no base class
         raise QuantbentoError(f"{path} is not an ONNX file: {summary(error)}") from None
+    if not model.graph.output:  # an empty file is read as an empty graph
+        raise QuantbentoError(f"{path} is not an ONNX file: it holds no graph with an output")
+    tensors = [tensor for graph in graphs(model.graph) for tensor in _tensors(graph)]
     names = {ExternalDataInfo(tensor).location for tensor in tensors if uses_external_data(tensor)}
-    return sorted(path.parent / name for name in names)
+    if outside := [name for name in names if Path(name).is_absolute() or ".." in Path(name).parts]:
+        raise QuantbentoError(f"{path} keeps weights in {one_of(sorted(outside))}, which is not below its folder")
+    files = sorted(path.parent / name for name in names)
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise QuantbentoError(f"{path} keeps weights in {one_of(missing)}, which must lie beside it, and does not")
+    return files
+
+
+def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph, and those inside its nodes: the branches of an If, the body of a Loop."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in [attribute.g, *attribute.graphs]:
+                if inner.node or inner.output:
+                    yield from graphs(inner)
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """The weights of a graph: initializers, and those in `Constant` nodes."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+
+
+def _reason(error: Exception) -> str:
+    """ONNX Runtime's message without its code and the path, which say nothing to a reader."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"^(\[ONNXRuntimeError\] : \d+ : \w+ : )?(Load model from \S+ failed:)?", "", lines[0]).rstrip(".")

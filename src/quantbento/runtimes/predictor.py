@@ -1,9 +1,7 @@
 """A loaded model that takes and returns arrays: a callable from a list of inputs to a list of answers.
 
-The same object judges a variant and serves it. Inputs are sorted by length and run in small chunks, because a
-batch padded to its longest text is slower than no batch. Inputs that cannot share a batch (images of different sizes)
-are grouped first. Where the runtime allows it, chunks run side by side,
-the longest first, so that no thread still works on a long one when the others are done.
+The same object judges a variant and serves it. Inputs that cannot share a batch (images of different sizes) are
+grouped. Each group runs in chunks (`quantbento.runtimes.chunks`), side by side where the runtime allows it.
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from quantbento.runtimes.base import ArrayRuntime
+from quantbento.runtimes.chunks import chunks_of
 from quantbento.tasks.rows import joined
 
 if TYPE_CHECKING:
@@ -35,6 +34,7 @@ class Predictor:
     ) -> None:
         """`parallel` is how many chunks run at once; more than one needs a runtime that is `concurrent`."""
         self.task, self.runtime, self.custom_objects = task, runtime, custom_objects
+        self._parallel = parallel
         self._pool = ThreadPoolExecutor(parallel, "quantbento") if parallel > 1 else None
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
@@ -55,10 +55,11 @@ class Predictor:
 
     def rows(self, inputs: Sequence[Any]) -> Arrays:
         """What the metrics compare: arrays by output name, one row per input."""
-        return self.run(self.check(inputs))
+        checked = self.check(inputs)
+        return self.task.to_compare(self.run(checked), checked)
 
     def run(self, checked: Sequence[Any]) -> Arrays:
-        """`rows` for inputs that went through `check`."""
+        """What the model gives for inputs that went through `check`: arrays by name, one row per input."""
         encoded = [self.task.encode(item) for item in checked]
         chunks = self._chunks(encoded)
 
@@ -71,14 +72,15 @@ class Predictor:
         return {name: joined((r[name] for r in results), order) for name in results[0]}
 
     def _chunks(self, encoded: Sequence[Any]) -> list[list[int]]:
-        """The indices of the inputs that run together, the longest first."""
+        """The indices of the inputs that run together."""
         groups: dict[Hashable, list[int]] = {}
         for index, item in enumerate(encoded):
             groups.setdefault(self.task.group(item), []).append(index)
-        size, chunks = self.task.chunk_items, []
+        chunks = []
         for group in groups.values():
-            ordered = sorted(group, key=lambda i: self.task.length(encoded[i]), reverse=True)
-            chunks += [ordered[start : start + size] for start in range(0, len(ordered), size)]
+            lengths = [self.task.length(encoded[i]) for i in group]
+            cut = chunks_of(lengths, self.task.chunk_items, self._parallel)
+            chunks += [[group[i] for i in chunk] for chunk in cut]
         return chunks
 
     def work(self, inputs: Sequence[Any]) -> int:

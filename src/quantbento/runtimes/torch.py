@@ -1,26 +1,26 @@
-"""PyTorch modules saved with cloudpickle. Unpickling runs code: load from the store, which verifies first."""
+"""PyTorch modules, TorchScript and `torch.export` programs on CPU."""
 
 from __future__ import annotations
 
 import copy
-import pickle
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from quantbento.runtimes.base import ArrayRuntime, ReferenceJob
+from quantbento.runtimes.module_files import MODEL, program_of, read, save
 from quantbento.tasks.outputs import named_outputs
 
 if TYPE_CHECKING:
     import torch
 
-MODEL = "model.pkl"
+__all__ = ["MODEL", "TorchRuntime", "save"]
 
 
 class TorchRuntime(ArrayRuntime):
-    """The module and its float inputs are cast to `config["dtype"]`, where given."""
+    """The module and its float inputs are cast to `config["dtype"]`, where given. Half precision comes back as float32;
+    outputs of other types stay what they are."""
 
     name = "torch"
     modules = ("torch", "transformers", "tokenizers")
@@ -38,45 +38,36 @@ class TorchRuntime(ArrayRuntime):
 
         # This applies to the whole process: torch has no narrower setting.
         torch.set_num_threads(threads)
-        with (folder / MODEL).open("rb") as file, warnings.catch_warnings():
-            # Quantized tensors are rebuilt by a deprecated path inside torch, which we cannot change.
-            warnings.simplefilter("ignore")
-            module = pickle.load(file)
+        module = read(folder).eval()
         dtype = getattr(torch, config["dtype"]) if config.get("dtype") else None
-        return cls(module.eval() if dtype is None else module.eval().to(dtype), dtype, config["output_names"])
+        return cls(module if dtype is None else module.to(dtype), dtype, config["output_names"])
 
     @classmethod
     def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:
         import torch
 
         module = job.source.module
-        if module is None:
-            return None
+        if module is None or (dtype != "float32" and program_of(module) is not None):
+            return None  # an exported program keeps the types that it was exported with
         if dtype == "float32":
             save(module, folder)
             return {"output_names": job.task.output_names}
-        save(copy.deepcopy(module).to(getattr(torch, dtype)), folder)
+        with torch.no_grad():  # copies of TorchScript's weights would remember that they are copies
+            save(copy.deepcopy(module).to(getattr(torch, dtype)), folder)
         return {"output_names": job.task.output_names, "dtype": dtype}
 
     def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         import torch
 
-        inputs = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in batch.items()}
+        inputs = {name: torch.from_numpy(np.require(value, requirements=("C", "W"))) for name, value in batch.items()}
         if self._dtype is not None:
             inputs = {n: t.to(self._dtype) if t.is_floating_point() else t for n, t in inputs.items()}
         with torch.inference_mode():
             outputs = named_outputs(self.module(**inputs))
-        return {name: outputs[name].float().numpy() for name in self._output_names}
+        return {name: _array(outputs[name]) for name in self._output_names}
 
 
-def save(module: torch.nn.Module, folder: Path) -> None:
-    """Writes a module so that it loads where its source code is not installed.
-
-    Classes from packages are pickled by reference, classes from the user's own project by value: an image that
-    serves the model holds the packages, not the project.
-    """
-    from quantbento.core.pickling import dump
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dump(module, folder / MODEL, classes={type(m) for m in module.modules()})
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    """NumPy has no bfloat16, and half precision would be lost on what is computed from it: both become float32."""
+    half = tensor.is_floating_point() and tensor.element_size() == 2
+    return (tensor.float() if half else tensor).numpy()

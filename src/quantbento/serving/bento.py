@@ -21,6 +21,7 @@ class Packed:
 
     bento: str
     model: str  # its exact tag
+    service: str = ""  # the name of the service that it was built with
 
 
 def packed_in(folder: Path) -> Packed | None:
@@ -32,7 +33,7 @@ def packed_in(folder: Path) -> Packed | None:
     if folder.name != "src" or not (folder.parent / bento_description.FILE).is_file():
         return None
     bento = BentoDescription.read(folder.parent)
-    return Packed(bento.tag, bento.models[0]) if bento.models else None
+    return Packed(bento.tag, bento.models[0], bento.entry.name) if bento.models else None
 
 
 def model_to_pack(tag: str, problem: str | None = None) -> BentoModel:

@@ -19,6 +19,18 @@ class BodyTooLarge(BentoMLException):
     error_code = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
 
 
+class NotAcceptable(BentoMLException):
+    """The answers do not exist in the form that the client asked for."""
+
+    error_code = HTTPStatus.NOT_ACCEPTABLE
+
+
+class UnsupportedMediaType(BentoMLException):
+    """A body of a content type that the endpoint does not take."""
+
+    error_code = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
 class CannotServe(BentoMLException):
     """The service cannot start; BentoML prints it as one line."""
 

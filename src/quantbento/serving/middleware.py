@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from quantbento.serving.info import ModelInfo
 from quantbento.serving.logs import without_clients_mistakes
+from quantbento.serving.numpy_bodies import NumpyBodies, numpy_operation
 from quantbento.serving.openai_errors import OpenAIErrors
+from quantbento.serving.openapi_additions import OpenAPIAdditions
 from quantbento.serving.request_guard import RequestGuard
 
 if TYPE_CHECKING:
@@ -18,20 +20,27 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="ModelService")
 
 
-def with_middleware(openai: bool = False) -> Callable[[Service[S]], Service[S]]:
+def with_middleware(openai: bool = False, arrays: str | None = None) -> Callable[[Service[S]], Service[S]]:
     """Class decorator, above `@bentoml.service`: `GET /info`, a limit on the size of bodies, advice for clients that
     were turned away, and one line in the log for a client's mistake.
 
     Args:
         openai: whether the service has OpenAI's endpoints, whose errors have a shape of their own.
+        arrays: the path of an endpoint whose `inputs` may also come as a NumPy file, and its answers go as one.
     """
 
     def install(service: Service[S]) -> Service[S]:
         served = service.inner.served
         if openai:
             service.add_asgi_middleware(OpenAIErrors)
+        for api in service.apis.values():
+            if (additions := getattr(api.input_spec, "openapi_additions", None)) is not None:
+                service.add_asgi_middleware(OpenAPIAdditions, additions=additions(api.route))
         service.add_asgi_middleware(ModelInfo, served=served)
         service.add_asgi_middleware(RequestGuard, max_body_bytes=served.settings.max_body_bytes)
+        if arrays:
+            service.add_asgi_middleware(OpenAPIAdditions, additions=numpy_operation(arrays))
+            service.add_asgi_middleware(NumpyBodies, served=served, route=arrays, field="inputs")
         without_clients_mistakes()
         return service
 

@@ -15,11 +15,13 @@ from quantbento.runtimes import artifact
 from quantbento.runtimes.loaded import LoadedModel
 from quantbento.serving.answers import Answers, Failed
 from quantbento.serving.inputs import Inputs
+from quantbento.serving.numpy_bodies import sent_items
 from quantbento.serving.served import Served
 from quantbento.serving.settings import ServiceSettings
 from quantbento.tasks.base import Task
 
 logger = logging.getLogger("bentoml.serve")
+LARGEST_EXAMPLE = 10_000  # bytes in JSON: nobody reads an image's numbers
 
 
 class ServedModel(Served):
@@ -87,7 +89,7 @@ class ServedModel(Served):
         Raises:
             InvalidInput: which item and why; a `ValueError`, so pydantic reports it with the field.
         """
-        return self.loaded.check(inputs)
+        return self.loaded.check(sent_items(inputs))
 
     def only_check_inputs(self, inputs: list[Any]) -> list[Any]:
         """The inputs as they came; raises as `check_inputs` does."""
@@ -123,10 +125,14 @@ class ServedModel(Served):
 
     def _example(self) -> list[Any] | None:
         """The task's examples as a client would send them. They are checked items, which some tasks and every
-        preprocessing of a user's make of something else: what the model would not take is not shown."""
+        preprocessing of a user's make of something else: what the model would not take is not shown, nor what is
+        very long."""
         if self._loaded is None or "preprocess" in self.loaded.custom_objects:
             return None
-        items = orjson.loads(orjson.dumps(self.loaded.task.examples(), option=orjson.OPT_SERIALIZE_NUMPY))
+        rendered = orjson.dumps(self.loaded.task.examples(), option=orjson.OPT_SERIALIZE_NUMPY)
+        if len(rendered) > LARGEST_EXAMPLE:
+            return None
+        items = orjson.loads(rendered)
         if self.loaded.task.item_schema().get("type") != "object":  # a lone array goes without its name
             items = [next(iter(item.values())) if isinstance(item, dict) and len(item) == 1 else item for item in items]
         try:

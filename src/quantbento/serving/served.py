@@ -14,6 +14,7 @@ from quantbento.core.errors import QuantbentoError
 from quantbento.core.machine import missing_packages
 from quantbento.runtimes import artifact
 from quantbento.serving.bento import Packed, packed_in
+from quantbento.serving.choice import only_model
 from quantbento.serving.errors import CannotServe
 from quantbento.serving.settings import PREFIX, Settings
 
@@ -24,16 +25,27 @@ class Served(ABC):
     """
     Args:
         settings: `settings.model` names the model.
-        default: the tag where it names none.
         task: what the service is for, as artifacts name it; a model for another task is refused.
+        default: the tag where the settings name none; without it, the only stored model of the task.
         packed: the Bento that the service is in; its model is the one that is served, whatever the settings say.
             BentoML imports a Bento's service in the Bento's folder, where it is found by itself.
     """
 
-    def __init__(self, settings: Settings, default: str, task: str, packed: Packed | None = None) -> None:
+    def __init__(self, settings: Settings, task: str, default: str | None = None, packed: Packed | None = None) -> None:
         self.settings, self.task_name = settings, task
         self.packed = packed or packed_in(Path.cwd())
-        self.tag = self.packed.model if self.packed else settings.model or default
+        self._named = self.packed.model if self.packed else settings.model or default
+
+    @cached_property
+    def tag(self) -> str:
+        """The model's tag, as it was named.
+
+        Raises:
+            StoreError: none is named, and the store has no model of the task, or several.
+        """
+        return self._named or only_model(
+            self.task_name, f"bentoml serve {SERVICES.get(self.task_name)} --arg model={{name}}"
+        )
 
     @property
     @abstractmethod
@@ -45,7 +57,7 @@ class Served(ABC):
         """The version that the tag stood for first: a newer one in the store changes nothing until the next start.
 
         Raises:
-            StoreError: there is no such model.
+            StoreError: there is no such model, or none is named.
         """
         return store.find(self.tag)
 
@@ -64,6 +76,8 @@ class Served(ABC):
             self.check(artifact.describe(self.stored.path))
         except QuantbentoError as error:
             raise CannotServe(str(error)) from None
+        if not self._named:  # for the workers, which may be started again when the store has others
+            os.environ[f"{PREFIX}MODEL"] = self.stored.tag
 
     def check(self, description: dict[str, Any]) -> None:
         """Whether this service can serve the model that an `artifact.json` describes, here.
@@ -78,12 +92,7 @@ class Served(ABC):
                 f"{self.stored.tag} is a model for {task} on {description['runtime']}; "
                 f"this service serves {self.task_name}{run}"
             )
-        runtime = registry.runtime(description["runtime"])
-        if missing := missing_packages(runtime.modules):
-            raise QuantbentoError(
-                f"the {runtime.name} runtime needs the package {missing[0]!r}, which is not installed; "
-                f"run: pip install {artifact.installs(runtime, missing[0])}"
-            )
+        check_packages(description)
 
     def refuse_another_model(self) -> None:
         """Raises `CannotServe` where the environment names a model and the Bento packs another: it would have no
@@ -108,3 +117,23 @@ class Served(ABC):
             "bento": self.packed.bento if self.packed else None,
             "quantbento": __version__,
         }
+
+
+def check_packages(description: dict[str, Any]) -> None:
+    """Whether what the model of an `artifact.json` is run with is installed.
+
+    Raises:
+        QuantbentoError: names a missing package and what installs it.
+    """
+    runtime, task = registry.runtime(description["runtime"]), registry.task(description["task"])
+    if missing := missing_packages(runtime.modules):
+        raise QuantbentoError(
+            f"the {runtime.name} runtime needs the package {missing[0]!r}, which is not installed; "
+            f"run: pip install {artifact.installs(runtime, missing[0])}"
+        )
+    if missing := missing_packages(task.modules):
+        installs = f"'quantbento[{task.extra}]'" if task.extra else " ".join(task.distributions)
+        raise QuantbentoError(
+            f"models for {task.name} need the package {missing[0]!r}, which is not installed; "
+            f"run: pip install {installs}"
+        )

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import bentoml
 from bentoml.models import BentoModel
 
+from quantbento.core.errors import StoreError
 from quantbento.serving.bento import model_to_pack
 from quantbento.serving.model import ServedModel
 from quantbento.serving.served import SERVICES, Served
@@ -29,7 +30,7 @@ class ModelService:
         super().__init_subclass__()
         if "served" in vars(cls):
             served = cls.served
-            cls.bento_model = model_to_pack(served.tag, served.settings.problem)
+            cls.bento_model = _to_pack(served)
             cls.preflight = bentoml.on_deployment(lambda: served.preflight())
             SERVICES[served.task_name] = f"{cls.__module__}:{cls.__name__}"
 
@@ -48,7 +49,7 @@ class BatchService(ModelService):
         from quantbento.serving.settings import ServiceSettings
 
         settings = ServiceSettings.read()
-        ranker = ServedModel(settings, default="my-ranker-onnx-int8", task="my_tasks:Ranking")
+        ranker = ServedModel(settings, task="my_tasks:Ranking")
         Pairs = Annotated[list[Any], ranker.inputs()]
         Scores = Annotated[list[Any], ranker.outputs()]
 
@@ -70,3 +71,10 @@ class BatchService(ModelService):
 
     def __init__(self) -> None:
         self.served.load()
+
+
+def _to_pack(served: Served) -> BentoModel:
+    try:
+        return model_to_pack(served.tag, served.settings.problem)
+    except StoreError as error:  # none is named, and there is not one to choose
+        return model_to_pack("", served.settings.problem or str(error))

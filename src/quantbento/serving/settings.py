@@ -7,6 +7,7 @@ was built with and takes no others, so there the environment is the way.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any, Self
 
 import bentoml
@@ -50,13 +51,18 @@ class Settings(BaseModel):
 
     @classmethod
     def read(cls) -> Self:
-        """The settings that `--arg` and the environment give.
+        """The settings that `--arg` and the environment give."""
+        return cls.of(vars(bentoml.use_arguments()))
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """The settings that are given by name, and those of the environment.
 
         One module may hold services with other settings, and importing it must not fail for the one that runs.
         So what is wrong becomes `problem`, for which nothing is built or served, and the settings are the defaults.
         """
         try:
-            return cls(**vars(bentoml.use_arguments()))
+            return cls(**given)
         except ValidationError as error:
             settings = cls.model_construct()
             settings._problem = "\n".join(map(_said, error.errors(include_url=False)))

@@ -45,7 +45,7 @@ def promote(tag: str, alias: str, reason: str | None = None, force: bool = False
     name, _, version = model.tag.partition(":")
     _check(alias, name)
     model.verify()
-    failed = _failed_gates(model)
+    failed = failed_gates(model)
     if failed and not force:
         raise StoreError(
             f"{model.tag} was not promoted, it failed its gates: {'; '.join(failed)}. "
@@ -160,7 +160,7 @@ def _check(alias: str, name: str) -> None:
         raise StoreError(f"{alias!r} cannot be an alias: {problem}. Take another, for example: --as production")
 
 
-def _failed_gates(model: store.StoredModel) -> list[str]:
+def failed_gates(model: store.StoredModel) -> list[str]:
     """Why a model that was stored anyway did not pass; empty if it passed."""
     from quantbento.recipe.gates import GateResult
 

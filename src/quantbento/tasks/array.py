@@ -26,13 +26,13 @@ class ArrayTask(Task):
 
     contract = "arrays"
     starts_from: ClassVar[tuple[SourceKind, ...]] = ("module",)
-    chunk_items: ClassVar[int] = 64
+    chunk_items: int = 64
 
     input_names: list[str]
     output_names: list[str]
 
     def dynamic_axes(self) -> dict[str, tuple[int, ...]]:
-        """For each input name, the axes whose size differs between batches: always 0, the batch, and maybe others."""
+        """For each input name, the axes whose size differs between batches: by default 0, the batch."""
         return {name: (0,) for name in self.input_names}
 
     @classmethod
@@ -72,3 +72,8 @@ class ArrayTask(Task):
     @abstractmethod
     def answers(self, rows: Arrays, items: Sequence[Any]) -> list[Any]:
         """One answer per row. `items` are the checked items that the rows belong to."""
+
+    def to_compare(self, rows: Arrays, items: Sequence[Any]) -> Arrays:
+        """What `compare` gets of the rows of checked items. By default the rows; a task whose metrics need something of
+        the items (which of them belong together, what of them is judged) adds or picks it here."""
+        return rows

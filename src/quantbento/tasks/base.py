@@ -25,10 +25,12 @@ Contract = Literal["arrays", "tokens"]  # what a task asks of a runtime; see qua
 
 class Metric(NamedTuple):
     """`better` is +1 where larger is better, -1 where smaller is. Recovery is variant / baseline, or baseline / variant
-    where smaller is better. `recovers` is False where the baseline's own value is always 0, as of an error."""
+    where smaller is better. `recovers` is False where the baseline's own value is always 0, as of an error. `labelled`
+    is True where it is only measured on samples with labels."""
 
     better: int
     recovers: bool = True
+    labelled: bool = False
 
 
 class TaskOptions(BaseModel):
@@ -58,6 +60,10 @@ class Task(ABC):
         throughput_unit: the unit of measured throughput.
         concurrent: whether its batches are small, so that running several at once beats running them in turn.
         distributions: packages whose versions decide how it reads inputs; part of a variant's fingerprint.
+        modules: the import names that a served model of it needs, beside its runtime's.
+        extra: this project's extra that installs them; None where that is another package's.
+        quickest: options that only take time, with the least that still runs; a rehearsal uses them.
+        notes: what people should know of how it runs a model; shown once, when it was made.
     """
 
     declares: ClassVar[tuple[str, ...]] = ("name", "contract", "metrics", "primary", "starts_from")
@@ -76,6 +82,27 @@ class Task(ABC):
     throughput_unit: ClassVar[str] = "inputs/s"
     concurrent: ClassVar[bool] = False
     distributions: ClassVar[tuple[str, ...]] = ()
+    modules: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str | None] = None
+    quickest: ClassVar[dict[str, Any]] = {}
+    notes: Sequence[str] = ()
+
+    @classmethod
+    def suits(cls, config: dict[str, Any]) -> bool:
+        """Whether a model that `auto_class` reads is one for this task, by its configuration (`config.json`). Tasks
+        that share a class tell their models apart with it."""
+        return True
+
+    @classmethod
+    def claims(cls, folder: Path) -> bool:
+        """Whether files in a model's folder say that the model is for this task, whichever class its configuration
+        names."""
+        return False
+
+    @classmethod
+    def measured(cls, config: dict[str, Any]) -> dict[str, Metric]:
+        """The metrics of a model with this configuration (`config.json`): all, unless the task's models differ."""
+        return cls.metrics
 
     @classmethod
     @abstractmethod

@@ -10,7 +10,8 @@ import numpy as np
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.tasks.base import Arrays, Metric
-from quantbento.tasks.metrics import rank_correlation
+from quantbento.tasks.image_feature_extraction import ImageFeatureExtraction
+from quantbento.tasks.metrics import embedding_metrics
 from quantbento.tasks.source import SampleSet, SourceModel
 from quantbento.tasks.text import TextInputs, TextOptions, TextTask, read_json
 
@@ -38,6 +39,17 @@ class FeatureExtraction(TextTask):
     def __init__(self, text: TextInputs, pooling: Pooling, normalize: bool) -> None:
         self.text, self.pooling, self.normalize = text, pooling, normalize
         self.input_names = text.names
+
+    @classmethod
+    def suits(cls, config: dict[str, Any]) -> bool:
+        """Models of images share the class."""
+        return not ImageFeatureExtraction.suits(config)
+
+    @classmethod
+    def claims(cls, folder: Path) -> bool:
+        """Folders of sentence-transformers, but for its other kinds of models."""
+        kind = read_json(folder / "config_sentence_transformers.json").get("model_type", "SentenceTransformer")
+        return (folder / "modules.json").is_file() and kind == "SentenceTransformer"
 
     @classmethod
     def create(cls, source: SourceModel, options: FeatureExtractionOptions, samples: SampleSet) -> Self:
@@ -74,18 +86,7 @@ class FeatureExtraction(TextTask):
         return {"type": "array", "items": {"type": "number"}}
 
     def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
-        b, v = (_unit(rows["embedding"]) for rows in (baseline, variant))
-        cosine = (b * v).sum(1)
-        above = np.triu_indices(len(b), k=1)
-        metrics = {"mean_cosine": float(cosine.mean()), "min_cosine": float(cosine.min())}
-        if len(above[0]) > 1:
-            metrics["similarity_spearman"] = rank_correlation((b @ b.T)[above], (v @ v.T)[above])
-        return metrics
-
-
-def _unit(x: np.ndarray) -> np.ndarray:
-    x = x.astype(np.float64)
-    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+        return embedding_metrics(baseline["embedding"], variant["embedding"])
 
 
 def _sentence_transformers(folder: Path) -> dict[str, Any]:

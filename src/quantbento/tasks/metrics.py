@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from quantbento.core.errors import QuantbentoError, one_of
+from quantbento.tasks.rows import flat, holds_floats
 
 # What sqnr_db returns for equal signals: finite, so that JSON can hold it, and out of any quantizer's reach.
 SQNR_CEILING = 200.0
@@ -25,12 +26,53 @@ def sqnr_db(signal: np.ndarray, noisy: np.ndarray) -> float:
     return min(SQNR_CEILING, 20 * float(np.log10(power / noise)))
 
 
+def output_metrics(baseline: dict[str, np.ndarray], variant: dict[str, np.ndarray]) -> dict[str, float]:
+    """How far two sets of rows by output name, of the same shapes, are apart.
+
+    Returns:
+        `sqnr_db` and `max_error` over all numbers of the float outputs, and `agreement`, the share of equal values,
+        over all of the others: integers and booleans are right or wrong. Each only where there are such outputs.
+    """
+    metrics = {}
+    if floats := [name for name in baseline if holds_floats(baseline[name])]:
+        b, v = (np.concatenate([flat(rows[name]) for name in floats]) for rows in (baseline, variant))
+        metrics = {"sqnr_db": sqnr_db(b, v), "max_error": float(np.abs(b - v).max(initial=0))}
+    if others := [name for name in baseline if name not in floats]:
+        equal = np.concatenate([flat(baseline[name]) == flat(variant[name]) for name in others])
+        metrics["agreement"] = float(equal.mean()) if len(equal) else 1.0
+    return metrics
+
+
+def embedding_metrics(baseline: np.ndarray, variant: np.ndarray) -> dict[str, float]:
+    """How near the embeddings of a variant, (items, width), are to the baseline's: the cosine of each to its own, and
+    where there are three or more, Spearman's rho of the similarities of all pairs."""
+    b, v = _unit(baseline), _unit(variant)
+    cosine = (b * v).sum(1)
+    above = np.triu_indices(len(b), k=1)
+    metrics = {"mean_cosine": float(cosine.mean()), "min_cosine": float(cosine.min())}
+    if len(above[0]) > 1:
+        metrics["similarity_spearman"] = rank_correlation((b @ b.T)[above], (v @ v.T)[above])
+    return metrics
+
+
+def _unit(x: np.ndarray) -> np.ndarray:
+    x = x.astype(np.float64)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
     """Spearman's rho of two lists of values; ties get their mean rank."""
     ra, rb = _ranks(a), _ranks(b)
     if ra.std() == 0 or rb.std() == 0:
         return 1.0 if np.array_equal(ra, rb) else 0.0
     return float(np.corrcoef(ra, rb)[0, 1])
+
+
+def linear_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Pearson's r of two lists of values; of a constant one: 1 where both are the same, else 0."""
+    if np.std(a) == 0 or np.std(b) == 0:
+        return 1.0 if np.array_equal(a, b) else 0.0
+    return float(np.corrcoef(a.astype(np.float64), b.astype(np.float64))[0, 1])
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -67,6 +109,54 @@ def class_indices(labels: Sequence[Any], names: Sequence[str] | None) -> np.ndar
             f"sample labels {unknown[:5]} are none of the model's: {one_of(names)} (or their indices)"
         )
     return np.asarray([place[str(label)] for label in labels])
+
+
+def label_sets(labels: Sequence[Any], names: Sequence[str]) -> np.ndarray:
+    """Sample labels of which each is any number of `names`, as bool (samples, names).
+
+    They are given as lists of names or indices, or as lists of a 0 or 1 for each name. Lists of zeros and ones that are
+    all as long as there are names are the latter.
+
+    Raises:
+        QuantbentoError: they are no lists, or a label is not one of the model's.
+    """
+    if wrong := [given for given in labels if not isinstance(given, list | tuple | np.ndarray)]:
+        raise QuantbentoError(
+            f"the labels of a sample are a list here, of names or indices, or of a 0 or 1 for each of {one_of(names)}; "
+            f"not {wrong[0]!r}"
+        )
+    if all(len(given) == len(names) and all(label in (0, 1) for label in given) for given in labels):
+        return np.asarray([list(given) for given in labels], bool)
+    sets = np.zeros((len(labels), len(names)), bool)
+    for row, given in zip(sets, labels, strict=True):
+        row[class_indices(given, names).astype(int)] = True
+    return sets
+
+
+def multi_label_f1(wanted: np.ndarray, found: np.ndarray) -> tuple[float, float]:
+    """F1 over all labels together (micro), and the mean of every label's own (macro), of bool (samples, labels). One
+    that is neither wanted nor found anywhere has 0, as in scikit-learn."""
+    right, either = (wanted & found).sum(axis=0), wanted.sum(axis=0) + found.sum(axis=0)
+    micro = 2 * right.sum() / max(either.sum(), 1)
+    return float(micro), float((2 * right / np.maximum(either, 1)).mean())
+
+
+def ndcg(scores: np.ndarray, relevance: np.ndarray, k: int) -> float:
+    """Normalized discounted cumulative gain of the first `k` documents of a ranking: the sum of relevance / log2(rank +
+    1), divided by that of the best ranking (Järvelin and Kekäläinen 2002, https://doi.org/10.1145/582415.582418).
+
+    Documents of the same score share the mean of their relevance (McSherry and Najork 2008), so that a model that
+    scores all alike gains nothing by the order they are given in.
+
+    Args:
+        scores, relevance: of one query's documents; a relevance is zero or more, and one at least is more.
+        k: how many of the first documents count.
+    """
+    discounts = 1 / np.log2(np.arange(2, min(k, len(scores)) + 2))
+    _, place = np.unique(-scores, return_inverse=True)
+    expected = (np.bincount(place, relevance) / np.bincount(place))[np.sort(place)]
+    ideal = np.sort(relevance)[::-1]
+    return float((expected[: len(discounts)] @ discounts) / (ideal[: len(discounts)] @ discounts))
 
 
 def kl_of_listed(p_ids: np.ndarray, p_logs: np.ndarray, q_ids: np.ndarray, q_logs: np.ndarray) -> np.ndarray:

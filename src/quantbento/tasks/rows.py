@@ -37,6 +37,11 @@ def flat(values: np.ndarray) -> np.ndarray:
     return values.ravel().astype(np.float64)
 
 
+def holds_floats(values: np.ndarray) -> bool:
+    """Whether the rows hold floats; if not, they hold integers or booleans."""
+    return (values[0] if values.dtype == object else values).dtype.kind == "f"
+
+
 def shapes(values: np.ndarray) -> list[tuple[int, ...]]:
     """The shape of each row."""
     return [np.shape(row) for row in values]
@@ -46,4 +51,4 @@ def finite(values: np.ndarray) -> np.ndarray:
     """For each row, whether it holds neither NaN nor infinity; (items,), bool."""
     if values.dtype == object:
         return np.asarray([bool(np.isfinite(row).all()) for row in values])
-    return np.asarray(np.isfinite(values.reshape(len(values), -1)).all(axis=1))
+    return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))

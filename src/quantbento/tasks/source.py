@@ -42,6 +42,10 @@ class SourceModel:
             self._module = self._read(self.folder)
         return self._module
 
+    def keep(self, part: torch.nn.Module) -> None:
+        """Replaces the module with the part of it that a task runs: the rest is neither quantized nor stored."""
+        self._module = part
+
 
 @dataclass(frozen=True)
 class SampleSet:

@@ -9,7 +9,7 @@ import inspect
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
@@ -18,6 +18,9 @@ from quantbento.core.errors import InvalidInput, QuantbentoError
 from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.base import Arrays, TaskOptions
 from quantbento.tasks.source import SourceModel
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
 
 _PADDED_WITH_ZERO = ("attention_mask", "token_type_ids")
 
@@ -34,32 +37,20 @@ class TextInputs:
 
         self.names, self.pad_id, self.max_length, self.prompt = names, pad_id, max_length, prompt
         self._json = tokenizer_json
-        self._tokenizer = Tokenizer.from_str(tokenizer_json)
-        self._tokenizer.enable_truncation(max_length)
-        self._tokenizer.no_padding()
+        self.tokenizer = Tokenizer.from_str(tokenizer_json)
+        self.tokenizer.enable_truncation(max_length)
+        self.tokenizer.no_padding()
 
     @classmethod
     def create(cls, source: SourceModel, options: TextOptions, prompt: str = "") -> TextInputs:
-        from transformers import AutoTokenizer
-
-        if source.folder is None or source.module is None:
-            raise QuantbentoError(
-                "a text task needs a model in hub format with its tokenizer; a factory returns the folder's path"
-            )
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=source.trust_remote_code)
-        except (OSError, ValueError, ImportError) as error:
-            raise QuantbentoError(f"no tokenizer could be read from {source.folder}: {error}") from error
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if backend is None:
-            raise QuantbentoError(
-                f"the tokenizer in {source.folder} has no fast version; add a tokenizer.json to the folder"
-            )
+        tokenizer = fast_tokenizer(source)
+        assert source.folder is not None and source.module is not None
         if tokenizer.pad_token_id is None:
             raise QuantbentoError(f"the tokenizer in {source.folder} has no padding token; set pad_token in it")
         accepted = inspect.signature(source.module.forward).parameters
         names = [n for n in tokenizer.model_input_names if n in accepted]
-        return cls(backend.to_str(), names, tokenizer.pad_token_id, _max_length(source, options, tokenizer), prompt)
+        limit = _max_length(source, options, tokenizer)
+        return cls(tokenizer.backend_tokenizer.to_str(), names, tokenizer.pad_token_id, limit, prompt)
 
     @classmethod
     def load(cls, folder: Path, config: dict[str, Any]) -> TextInputs:
@@ -74,10 +65,16 @@ class TextInputs:
             "prompt": self.prompt,
         }
 
-    def encode(self, text: str) -> dict[str, list[int]]:
-        e = self._tokenizer.encode(self.prompt + text)
+    def encode(self, text: str, pair: str | None = None) -> dict[str, list[int]]:
+        """A text, or a pair of texts, as token ids and masks by input name. Of a pair that is too long, the longer text
+        is cut first."""
+        e = self.encoding(text, pair)
         given = {"input_ids": e.ids, "attention_mask": e.attention_mask, "token_type_ids": e.type_ids}
         return {name: given[name] for name in self.names}
+
+    def encoding(self, text: str, pair: str | None = None) -> Encoding:
+        """What the tokenizer says of a text: its tokens, and which characters each of them stands for."""
+        return self.tokenizer.encode(self.prompt + text, pair)
 
     def collate(self, encoded: Sequence[dict[str, list[int]]]) -> Arrays:
         """int64 arrays of shape (texts, longest)."""
@@ -100,18 +97,10 @@ class TextTask(ArrayTask):
     distributions = ("tokenizers", "transformers")
     text: TextInputs
 
-    def check(self, item: Any) -> str:
-        if not isinstance(item, str):
-            raise InvalidInput(f"must be a string, not {type(item).__name__}")
-        if not item.strip():
-            raise InvalidInput("must not be empty")
-        try:
-            item.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise InvalidInput(f"is not valid Unicode: a lone surrogate at character {error.start}") from None
-        return item
+    def check(self, item: Any) -> Any:
+        return checked_text(item)
 
-    def encode(self, item: str) -> dict[str, list[int]]:
+    def encode(self, item: Any) -> dict[str, list[int]]:
         return self.text.encode(item)
 
     def length(self, encoded: dict[str, list[int]]) -> int:
@@ -120,7 +109,7 @@ class TextTask(ArrayTask):
     def collate(self, encoded: Sequence[dict[str, list[int]]]) -> Arrays:
         return self.text.collate(encoded)
 
-    def examples(self) -> list[str]:
+    def examples(self) -> list[Any]:
         return ["A sentence of ordinary length, to warm up with.", "A short one.", "Two words"]
 
     def dynamic_axes(self) -> dict[str, tuple[int, ...]]:
@@ -130,8 +119,52 @@ class TextTask(ArrayTask):
     def item_schema(self) -> dict[str, Any]:
         return {"type": "string", "minLength": 1}
 
-    def count_tokens(self, item: str) -> int:
+    def count_tokens(self, item: Any) -> int:
         return self.length(self.encode(item))
+
+
+def checked_text(item: Any, what: str = "") -> str:
+    """The item, if it is a text that a tokenizer takes.
+
+    Args:
+        item: anything.
+        what: what a message calls it, such as "query "; an item by itself has no name.
+
+    Raises:
+        InvalidInput: it is no string, has nothing but space, or a lone surrogate.
+    """
+    if not isinstance(item, str):
+        raise InvalidInput(f"{what}must be a string, not {type(item).__name__}")
+    if not item.strip():
+        raise InvalidInput(f"{what}must not be empty")
+    try:
+        item.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{what}is not valid Unicode: a lone surrogate at character {error.start}") from None
+    return item
+
+
+def fast_tokenizer(source: SourceModel) -> Any:
+    """The Transformers tokenizer of a model, one that the `tokenizers` package can do without Transformers.
+
+    Raises:
+        QuantbentoError: there is none.
+    """
+    from transformers import AutoTokenizer
+
+    if source.folder is None or source.module is None:
+        raise QuantbentoError(
+            "a text task needs a model in hub format with its tokenizer; a factory returns the folder's path"
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, trust_remote_code=source.trust_remote_code)
+    except (OSError, ValueError, ImportError) as error:
+        raise QuantbentoError(f"no tokenizer could be read from {source.folder}: {error}") from error
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise QuantbentoError(
+            f"the tokenizer in {source.folder} has no fast version; add a tokenizer.json to the folder"
+        )
+    return tokenizer
 
 
 def read_json(path: Path) -> Any:

@@ -51,6 +51,7 @@ class TextGeneration(Task):
     distributions = ("transformers", "tokenizers")
     throughput_unit = "tokens/s"
     takes_preprocess = False  # engines take OpenAI requests unchanged
+    quickest = {"window": 32, "windows": 2, "prompt_tokens": 4, "new_tokens": 4}
 
     def __init__(self, folder: Path, options: TextGenerationOptions) -> None:
         self.folder, self.options = folder, options

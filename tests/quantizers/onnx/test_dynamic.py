@@ -8,6 +8,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from quantbento.core.errors import QuantbentoError
+from quantbento.inputs.onnx_graph import CanonicalGraph
 from quantbento.quantizers.onnx.dynamic import OnnxDynamicOptions
 from quantbento.runtimes.onnx import MODEL
 from quantbento.tasks.metrics import sqnr_db
@@ -214,8 +215,8 @@ def test_options_that_need_a_scale_a_batch_are_refused(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"include_ops": ["Conv"], "activations": "per_tensor"}, r"the graph has no Conv .*\(it has MatMul, Sub\)"),
-        ({"include_ops": ["Gather"]}, r"the graph has no Gather .*\(it has MatMul, Sub\)"),
+        ({"include_ops": ["Conv"], "activations": "per_tensor"}, r"the graph has no Conv .*\(it has 2 MatMul, 1 Sub\)"),
+        ({"include_ops": ["Gather"]}, r"the graph has no Gather .*\(it has 2 MatMul, 1 Sub\)"),
         ({"exclude_ops": ["MatMul"]}, "would quantize nothing: the graph has no Gather"),
         ({"exclude_nodes": ["*"]}, "would quantize nothing: the patterns leave none of the 2 nodes"),
         ({"exclude_nodes": ["*"], "activations": "per_tensor"}, "the patterns leave none of the 2 nodes"),
@@ -232,7 +233,7 @@ def test_nothing_to_quantize_is_an_error(own_graph, tmp_path, options, message):
     ("activations", "message"),
     [
         ("per_token", "the graph has no MatMul, Gather with constant weights"),
-        ("per_tensor", "quantized nothing: the graph has no integer operator afterwards"),
+        ("per_tensor", r"the graph has no MatMul, Gather, .* with constant weights \(it has 1 MatMul\)"),
     ],
 )
 def test_a_product_of_two_inputs_has_no_weight_to_quantize(tmp_path, activations, message):
@@ -249,16 +250,118 @@ def test_a_product_of_two_inputs_has_no_weight_to_quantize(tmp_path, activations
         quantized(job, "onnx-dynamic", tmp_path / "int8", activations=activations)
 
 
-def test_an_old_graph_is_refused_with_what_to_do(own_graph, tmp_path):
+def without_a_new_opset(job, opset):
+    """The graph in an opset that nothing raises."""
+    model = onnx.load(job.source.onnx)
+    model.opset_import[0].version = opset
+    onnx.save(model, job.source.onnx)
+    job.graph = CanonicalGraph(job.source.onnx, "untouched", notes=["it could not be raised"])
+
+
+@pytest.mark.parametrize(("opset", "product"), [(12, PER_TENSOR), (13, PER_TOKEN), (17, PER_TOKEN), (18, PER_TOKEN)])
+def test_an_opset_that_was_not_raised_gets_what_it_allows(own_graph, tmp_path, opset, product):
+    without_a_new_opset(own_graph, opset)
+    done, predictor = quantized(own_graph, "onnx-dynamic", tmp_path / "int8")
+    assert done.counts == {product: 2}
+    said = f"one per token needs opset 13, and the graph's {opset} could not be raised"
+    assert done.notes[0] == "it could not be raised"
+    assert (said in " ".join(done.notes)) == (product == PER_TENSOR)
+    items = own_graph.samples.inputs
+    expected = [i["left"] @ numbers(16, 4, seed=1) - i["right"] @ numbers(16, 4, seed=2) for i in items]
+    assert sqnr_db(np.stack(expected), np.stack(predictor(items))) > 25
+
+
+@BOTH
+@pytest.mark.parametrize("opset", [11, 12])
+def test_weights_in_constant_nodes_of_an_old_graph_are_quantized(own_graph, tmp_path, activations, product, opset):
     model = onnx.load(own_graph.source.onnx)
-    model.opset_import[0].version = 17
+    for weight in list(model.graph.initializer):
+        model.graph.node.insert(0, onnx.helper.make_node("Constant", [], [weight.name], value=weight))
+    del model.graph.initializer[:]
+    model.opset_import[0].version = opset
     onnx.save(model, own_graph.source.onnx)
-    with pytest.raises(
-        QuantbentoError, match=r"opset 17; one scale per token needs 18 or newer\. Set activations: per"
-    ):
-        quantized(own_graph, "onnx-dynamic", tmp_path / "int8")
-    done, _ = quantized(own_graph, "onnx-dynamic", tmp_path / "int8", activations="per_tensor")
-    assert done.counts == {PER_TENSOR: 2}
+    done, predictor = quantized(own_graph, "onnx-dynamic", tmp_path / "int8", activations=activations)
+    assert done.counts == {product: 2}
+    assert (done.quantized_parameters, done.parameters, done.notes) == (2 * 16 * 4, 2 * 16 * 4, [])
+    items = own_graph.samples.inputs
+    expected = [i["left"] @ numbers(16, 4, seed=1) - i["right"] @ numbers(16, 4, seed=2) for i in items]
+    assert sqnr_db(np.stack(expected), np.stack(predictor(items))) > 25
+
+
+@BOTH
+def test_weights_in_16_bit_are_quantized(own_graph, tmp_path, activations, product):
+    model = onnx.load(own_graph.source.onnx)
+    for weight in model.graph.initializer:
+        half = numpy_helper.to_array(weight).astype(np.float16)
+        weight.CopyFrom(numpy_helper.from_array(half, weight.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    onnx.save(model, own_graph.source.onnx)
+    job = job_of(own_graph.source.onnx, own_graph.samples.inputs, tmp_path)
+    done, predictor = quantized(job, "onnx-dynamic", tmp_path / "int8", activations=activations)
+    assert done.counts == {product: 2}
+    assert done.quantized_parameters == done.parameters == 2 * 16 * 4
+    items = job.samples.inputs
+    expected = [i["left"] @ numbers(16, 4, seed=1) - i["right"] @ numbers(16, 4, seed=2) for i in items]
+    assert sqnr_db(np.stack(expected), np.stack(predictor(items))) > 25
+
+
+@BOTH
+def test_products_in_a_branch_are_left_and_noted(tmp_path, activations, product):
+    """The branch reads a weight of the main graph, which a quantized node reads too."""
+    path = onnx_file(
+        tmp_path / "own.onnx",
+        [("MatMul", ["x", "w"], ["y"])],
+        {"x": ["batch", 8]},
+        {"z": ["batch", 8]},
+        {"w": numbers(8, 8)},
+    )
+    model = onnx.load(path)
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    branch = helper.make_graph(
+        [helper.make_node("MatMul", ["y", "w"], ["inner"])],
+        "branch",
+        [],
+        [helper.make_tensor_value_info("inner", kind, ["batch", 8])],
+    )
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+            helper.make_node("Greater", ["sum", "sum"], ["never"]),
+            helper.make_node("If", ["never"], ["z"], then_branch=branch, else_branch=branch),
+        ]
+    )
+    onnx.save(model, path)
+    job = job_of(path, list(numbers(6, 8)), tmp_path)
+    done, predictor = quantized(job, "onnx-dynamic", tmp_path / "int8", activations=activations)
+    assert done.counts == {product: 1}
+    assert done.notes == ["left in full precision: 2 MatMul inside an If, Loop or Scan"]
+    x = np.stack(job.samples.inputs)
+    assert sqnr_db(x @ numbers(8, 8) @ numbers(8, 8), np.stack(predictor(job.samples.inputs))) > 25
+
+
+def test_bytes_that_were_there_are_not_counted(tmp_path):
+    path = onnx_file(
+        tmp_path / "own.onnx",
+        [("MatMul", ["x", "w"], ["p"]), ("Cast", ["bytes"], ["floats"]), ("Gather", ["bytes", "p_index"], ["q"])],
+        {"x": ["batch", 8], "p_index": ["batch"]},
+        {"p": ["batch", 4], "q": ["batch", 3]},
+        {"w": numbers(8, 4), "bytes": np.ones((50, 3), np.uint8)},
+    )
+    model = onnx.load(path)
+    del model.graph.node[1]
+    model.graph.input[1].type.tensor_type.elem_type = onnx.TensorProto.INT32
+    model.graph.output[1].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    onnx.save(model, path)
+    items = [{"x": row, "p_index": np.int32(2)} for row in numbers(4, 8)]
+    done, _ = quantized(job_of(path, items, tmp_path), "onnx-dynamic", tmp_path / "int8")
+    assert (done.counts, done.quantized_parameters, done.parameters) == ({PER_TOKEN: 1}, 32, 32)
+
+
+@pytest.mark.parametrize("op", ["Relu", "ConvTranspose", "Gelu"])
+def test_operators_that_have_no_dynamic_form_are_refused(op):
+    with pytest.raises(ValueError, match=f"{op} cannot be quantized; these can: "):
+        OnnxDynamicOptions(include_ops=["MatMul", op], activations="per_tensor")
 
 
 def test_convolutions_and_recurrent_layers_are_quantized_when_asked_for(tmp_path):

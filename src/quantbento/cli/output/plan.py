@@ -12,7 +12,7 @@ def print_plan(resolved: ResolvedRecipe, notes: list[str]) -> None:
     recipe = resolved.recipe
     print(f"recipe   {recipe.name}: {recipe.task}")
     print(f"model    {_given(recipe.model.model_dump(mode='json', exclude_defaults=True))}")
-    for kind, name in {"evaluation": "samples", "calibration": "calibrate", "training": "train"}.items():
+    for kind, name in {"evaluation": "samples", "calibration": "calib.", "training": "train"}.items():
         if kind in resolved.inputs.specs:
             print(f"{name:9}{_given(resolved.inputs.specs[kind].model_dump(mode='json', exclude_defaults=True))}")
     print(f"measure  {_given(recipe.benchmark.model_dump(exclude_none=True))}")

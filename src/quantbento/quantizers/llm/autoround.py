@@ -19,6 +19,7 @@ class AutoRound(AutoRoundQuantizer):
     name = "autoround"
     data = "calibration"
     Options = AutoRoundOptions
+    quickest = {"iterations": 1}
 
     def job(self, options: Any) -> dict[str, Any]:
         return super().job(options) | {"iterations": options.iterations, "seed": options.seed}

@@ -43,6 +43,12 @@ class CheckpointQuantizer(Quantizer):
     worker: ClassVar[Path]
     requirements: ClassVar[Sequence[str]] = ()  # of the worker's own environment; if empty, it uses this one
 
+    @classmethod
+    def made_on_first_use(cls) -> str | None:
+        if not cls.requirements or isolated.is_made(cls.requirements):
+            return None
+        return f"an environment of its own with {cls.requirements[0]} is made on first use (needs the network)"
+
     @abstractmethod
     def job(self, options: Any) -> dict[str, Any]:
         """The worker's job, without the keys that every worker gets."""

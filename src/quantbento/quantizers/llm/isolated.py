@@ -45,10 +45,8 @@ def environment(requirements: Sequence[str], say: Callable[[str], None]) -> Path
     Raises:
         QuantbentoError: uv is missing or cannot install them, or the cache cannot be written.
     """
-    content = {"python": platform.python_version(), "requirements": sorted(requirements)}
-    name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-    root = Path(os.environ.get("QUANTBENTO_CACHE") or ".cache").absolute() / "environments"
-    final = root / name
+    content, final = _place(requirements)
+    root = final.parent
     with _reported(requirements, root):
         if not _complete(final):
             root.mkdir(parents=True, exist_ok=True)
@@ -58,6 +56,11 @@ def environment(requirements: Sequence[str], say: Callable[[str], None]) -> Path
                         shutil.rmtree(left, ignore_errors=True)
                     _make(final, content, say)
     return _python(final)
+
+
+def is_made(requirements: Sequence[str]) -> bool:
+    """Whether `environment` would find it complete. Makes nothing."""
+    return _complete(_place(requirements)[1])
 
 
 def run(
@@ -89,6 +92,13 @@ def run(
             ended = _how_it_ended(worker.wait())
         last = _last_line(log.read_text(encoding="utf-8", errors="replace").splitlines())
     raise QuantbentoError(f"{script.stem}: {ended} without a result. Its last line: {last}")
+
+
+def _place(requirements: Sequence[str]) -> tuple[dict[str, Any], Path]:
+    """What identifies an environment, and its folder."""
+    content = {"python": platform.python_version(), "requirements": sorted(requirements)}
+    name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+    return content, Path(os.environ.get("QUANTBENTO_CACHE") or ".cache").absolute() / "environments" / name
 
 
 def _make(final: Path, content: dict[str, Any], say: Callable[[str], None]) -> None:

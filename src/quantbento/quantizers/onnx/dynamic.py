@@ -1,10 +1,10 @@
 """INT8 weights and, at run time, 8-bit activations for an ONNX graph.
 
-The graph is the user's own, or exported here (dynamo, opset 20, dynamic batch and sequence). By default activations
-have one scale per token (`per_token.py`); `activations: per_tensor` is ONNX Runtime's own dynamic quantization,
-which supports more operators. Convolutions are quantized only when asked for: ConvInteger is slower than a float
-convolution on most CPUs. The quantized nodes are counted in the result, because ONNX Runtime can silently skip every
-node (microsoft/onnxruntime#24459).
+The graph is the user's own in canonical form (`quantbento.inputs.onnx_graph`), or exported here (dynamo, opset 20,
+dynamic batch and sequence). By default activations have one scale per token (`per_token.py`); `activations: per_tensor`
+is ONNX Runtime's own dynamic quantization, which supports more operators. Convolutions are quantized only when asked
+for: ConvInteger is slower than a float convolution on most CPUs. The quantized nodes are counted in the result, because
+ONNX Runtime can silently skip every node (microsoft/onnxruntime#24459).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 from collections import Counter
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
@@ -23,7 +23,12 @@ from quantbento.inputs.job import Job
 from quantbento.inputs.onnx_export import LARGEST_IN_ONE_FILE, quiet
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
 from quantbento.quantizers.onnx import per_token
+from quantbento.quantizers.onnx.candidates import find, not_asked_for, nothing, parameters, refuse_quantized
+from quantbento.quantizers.onnx.prepare import in_float32, prepared
 from quantbento.runtimes.onnx import MODEL, external_data
+
+if TYPE_CHECKING:
+    import onnx
 
 logger = logging.getLogger("quantbento")
 PER_TENSOR_OPS = ("MatMul", "Gather", "Attention", "LSTM", "EmbedLayerNormalization")
@@ -51,6 +56,9 @@ class OnnxDynamicOptions(QuantizerOptions):
 
     @model_validator(mode="after")
     def _possible(self) -> OnnxDynamicOptions:
+        able = (*PER_TENSOR_OPS, "Conv", "Gemm")
+        if unknown := [op for op in self.include_ops or () if op not in able]:
+            raise ValueError(f"{', '.join(unknown)} cannot be quantized; these can: {', '.join(able)}")
         if self.activations == "per_token":
             if more := [op for op in self.include_ops or () if op not in (*per_token.OPS, "Gemm")]:
                 raise ValueError(
@@ -84,35 +92,50 @@ class OnnxDynamic(Quantizer):
 
         if not options.reduce_range and saturates():
             logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
-        exported = job.onnx()
-        model = onnx.load(exported)
-        parameters = sum(prod(i.dims) for i in model.graph.initializer)
-        model = _prepared(model)
-        if options.activations == "per_token":
-            _check_opset(model)
-            candidates = per_token.quantizable(model, options.ops)
-        else:
-            candidates = [n.name for n in model.graph.node if n.op_type in options.ops]
-        if not candidates:
-            raise QuantbentoError(
-                f"onnx-dynamic would quantize nothing: the graph has no {', '.join(options.ops)} with constant weights "
-                f"(it has {', '.join(sorted({n.op_type for n in model.graph.node}))})"
-            )
-        nodes = select(candidates, options.include_nodes, options.exclude_nodes, "node")
+        canonical = job.canonical_onnx()
+        model = onnx.load(canonical.path)
+        refuse_quantized(model.graph)
+        before, all_parameters = {i.name for i in model.graph.initializer}, parameters(model.graph)
+        model = prepared(model)
+        options, notes = _possible(model, options)
+        found = find(model.graph, options.ops)
+        if not found.names:
+            raise nothing(model.graph, options.ops, found)
+        nodes = select(found.names, options.include_nodes, options.exclude_nodes, "node")
         if not nodes:  # ONNX Runtime would read an empty list as all nodes
             raise QuantbentoError(
-                f"onnx-dynamic would quantize nothing: the patterns leave none of the {len(candidates)} nodes"
+                f"onnx-dynamic would quantize nothing: the patterns leave none of the {len(found.names)} nodes"
             )
-        large = sum(f.stat().st_size for f in (exported, *external_data(exported))) > LARGEST_IN_ONE_FILE
+        in_float32(model.graph, nodes)
+        files = (canonical.path, *external_data(canonical.path))
+        large = sum(file.stat().st_size for file in files) > LARGEST_IN_ONE_FILE
         if options.activations == "per_token":
             per_token.quantize(model, nodes, options.per_channel, options.reduce_range)
             onnx.save(model, folder / MODEL, save_as_external_data=large, location=f"{MODEL}.data")
         else:
             _quantize_per_tensor(model, nodes, options, folder / MODEL, large)
-        return _count(parameters, onnx.load(folder / MODEL, load_external_data=False).graph)
+        counts, quantized = _count(onnx.load(folder / MODEL, load_external_data=False).graph, before)
+        notes = [*canonical.notes, *notes, *found.notes]
+        if options.include_ops is None:
+            notes += not_asked_for(model.graph, [*options.ops, *options.exclude_ops])
+        return Quantized({}, counts, quantized, all_parameters, notes=notes)
 
 
-def _quantize_per_tensor(model: Any, nodes: list[str], options: OnnxDynamicOptions, path: Path, large: bool) -> None:
+def _possible(model: onnx.ModelProto, options: OnnxDynamicOptions) -> tuple[OnnxDynamicOptions, list[str]]:
+    """The options, with one activation scale for the whole batch where the opset allows no other, and a note of it."""
+    opset = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if options.activations == "per_tensor" or opset >= per_token.OLDEST_OPSET:
+        return options, []
+    note = (
+        f"activations have one scale for the whole batch (per_tensor): one per token needs opset "
+        f"{per_token.OLDEST_OPSET}, and the graph's {opset} could not be raised. An answer depends on its neighbours"
+    )
+    return options.model_copy(update={"activations": "per_tensor"}), [note]
+
+
+def _quantize_per_tensor(
+    model: onnx.ModelProto, nodes: list[str], options: OnnxDynamicOptions, path: Path, large: bool
+) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     try:
@@ -132,60 +155,19 @@ def _quantize_per_tensor(model: Any, nodes: list[str], options: OnnxDynamicOptio
         raise QuantbentoError(f"ONNX Runtime could not quantize the graph: {summary(error)}") from error
 
 
-def _check_opset(model: Any) -> None:
-    opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-    if opset < per_token.OLDEST_OPSET:
-        raise QuantbentoError(
-            f"the graph has opset {opset}; one scale per token needs {per_token.OLDEST_OPSET} or newer. "
-            "Set activations: per_tensor, or export the model anew"
-        )
-
-
-def _prepared(model: Any) -> Any:
-    """The graph in the form the quantizer expects: Gemm as MatMul and Add (it would silently skip Gemm), a unique name
-    for every node, and no stale shapes of transposed weights."""
-    from onnxruntime.quantization.onnx_model import ONNXModel
-
-    _transpose_gemm_weights(model.graph)
-    wrapped = ONNXModel(model)
-    wrapped.replace_gemm_with_matmul()
-    model = wrapped.model
-    del model.graph.value_info[:]
-    taken = {""}
-    for node in model.graph.node:
-        base, number = node.name or node.op_type, 1
-        while node.name in taken:
-            node.name, number = f"{base}_{number}", number + 1
-        taken.add(node.name)
-    return model
-
-
-def _transpose_gemm_weights(graph: Any) -> None:
-    """Transposes each weight once. `replace_gemm_with_matmul` would do it in place, once for each Gemm that uses it."""
-    from onnx import numpy_helper
-
-    weights = {i.name: i for i in graph.initializer}
-    for node in graph.node:
-        transposed = next((a for a in node.attribute if a.name == "transB" and a.i), None)
-        if node.op_type == "Gemm" and transposed and node.input[1] in weights:
-            old, new = node.input[1], f"{node.input[1]}_transposed"
-            if new not in weights:
-                weights[new] = numpy_helper.from_array(numpy_helper.to_array(weights[old]).T.copy(), new)
-                graph.initializer.append(weights[new])
-            node.input[1], transposed.i = new, 0
-            if not any(old in n.input for n in graph.node):
-                graph.initializer.remove(weights[old])
-
-
-def _count(parameters: int, after: Any) -> Quantized:
-    import onnx
+def _count(after: onnx.GraphProto, before: set[str]) -> tuple[dict[str, int], int]:
+    """The integer operators by type, and the number of quantized weights. `before` are the names of the initializers
+    that there were: tables of bytes are none of ours."""
+    from onnx import TensorProto
 
     counts = Counter(n.op_type for n in after.node if n.op_type in INTEGER_OPS)
-    small = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
-    quantized = {i.name: prod(i.dims) for i in after.initializer if i.data_type in small and "zero_point" not in i.name}
+    new = [
+        i for i in after.initializer if i.data_type in (TensorProto.INT8, TensorProto.UINT8) and i.name not in before
+    ]
+    quantized = {i.name: prod(i.dims) for i in new if "zero_point" not in i.name}
     lookups = sum(n.op_type == "Gather" and n.input[0] in quantized for n in after.node)
     if lookups:
         counts["Gather"] = lookups
     if not counts:
         raise QuantbentoError("onnx-dynamic quantized nothing: the graph has no integer operator afterwards")
-    return Quantized({}, dict(counts), sum(quantized.values()), parameters)
+    return dict(counts), sum(quantized.values())

@@ -18,24 +18,22 @@ from typing import Any
 
 import numpy as np
 
+from quantbento.quantizers.onnx.prepare import remove_unread
+
 OPS = ("MatMul", "Gather")
-OLDEST_OPSET = 18  # since then ReduceMax takes its axes as an input
+OLDEST_OPSET = 13  # since then QuantizeLinear takes one scale per row
+_AXES_ARE_INPUTS = 18  # of ReduceMax
 _MINUS_ONE, _ONE, _ZERO = "quantbento/minus_one", "quantbento/one", "quantbento/zero"
 
 
-def quantizable(model: Any, ops: Iterable[str]) -> list[str]:
-    """Names of the nodes that can be quantized: MatMul with constant weights, Gather from a constant float table."""
-    weights = {i.name: i for i in model.graph.initializer}
-    ops = set(ops)
-    return [node.name for node in model.graph.node if node.op_type in ops and _weight(node, weights) is not None]
-
-
 def quantize(model: Any, nodes: Iterable[str], per_channel: bool, reduce_range: bool) -> Any:
-    """Quantizes the named nodes to INT8, in place, and returns the model. `reduce_range` leaves weights 7 bits."""
+    """Quantizes the named nodes to INT8, in place, and returns the model. They are MatMul and Gather nodes with
+    constant float32 weights of two dimensions. `reduce_range` leaves weights 7 bits."""
     from onnx import helper
 
     chosen = set(nodes)
-    rewriter = _Rewriter(model.graph, per_channel, 63 if reduce_range else 127)
+    opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    rewriter = _Rewriter(model.graph, per_channel, 63 if reduce_range else 127, opset)
     for node in list(model.graph.node):
         if node.name not in chosen:
             rewriter.nodes.append(node)
@@ -52,8 +50,8 @@ def quantize(model: Any, nodes: Iterable[str], per_channel: bool, reduce_range: 
 class _Rewriter:
     """Collects the new graph's nodes and constants; `finish` replaces the old ones with them."""
 
-    def __init__(self, graph: Any, per_channel: bool, largest: int) -> None:
-        self.graph, self.per_channel, self.largest = graph, per_channel, largest
+    def __init__(self, graph: Any, per_channel: bool, largest: int, opset: int) -> None:
+        self.graph, self.per_channel, self.largest, self.opset = graph, per_channel, largest, opset
         self.nodes: list[Any] = []
         self.constants: dict[str, np.ndarray] = {
             _MINUS_ONE: np.asarray([-1], np.int64),
@@ -106,12 +104,11 @@ class _Rewriter:
         """Puts the collected nodes and constants into the graph. Weights that another node still reads are kept."""
         from onnx import numpy_helper
 
-        used = {name for node in self.nodes for name in node.input} | {o.name for o in self.graph.output}
-        kept = [i for i in self.graph.initializer if i.name in used]
-        new = [numpy_helper.from_array(value, name) for name, value in self.constants.items() if name in used]
-        del self.graph.node[:], self.graph.initializer[:]
+        new = [numpy_helper.from_array(value, name) for name, value in self.constants.items()]
+        del self.graph.node[:]
         self.graph.node.extend(self.nodes)
-        self.graph.initializer.extend([*kept, *new])
+        self.graph.initializer.extend(new)
+        remove_unread(self.graph)
 
     def _quantized_rows(self, activation: str, width: int) -> str:
         """Adds the nodes that quantize an activation, once. Returns the prefix of their outputs' names."""
@@ -121,7 +118,10 @@ class _Rewriter:
         self.constants[f"{name}/flat_shape"] = np.asarray([-1, width], np.int64)
         self._add("Reshape", (activation, f"{name}/flat_shape"), f"{name}/flat")
         self._add("Abs", (f"{name}/flat",), f"{name}/absolute")
-        self._add("ReduceMax", (f"{name}/absolute", _MINUS_ONE), f"{name}/largest", keepdims=0)
+        if self.opset >= _AXES_ARE_INPUTS:
+            self._add("ReduceMax", (f"{name}/absolute", _MINUS_ONE), f"{name}/largest", keepdims=0)
+        else:
+            self._add("ReduceMax", (f"{name}/absolute",), f"{name}/largest", axes=[-1], keepdims=0)
         self._add("Mul", (f"{name}/largest", "quantbento/inverse"), f"{name}/raw_scale")
         self._add("Max", (f"{name}/raw_scale", "quantbento/tiny"), f"{name}/scale")
         self._add("Shape", (f"{name}/scale",), f"{name}/count")
@@ -146,14 +146,3 @@ class _Rewriter:
 
         name = output if output.startswith("quantbento/") else f"quantbento/{output}"
         self.nodes.append(helper.make_node(op, inputs, [output], name=name, **attributes))
-
-
-def _weight(node: Any, weights: dict[str, Any]) -> Any:
-    """The constant 2-D float weight of a MatMul (its second input) or a Gather along rows (its first)."""
-    from onnx import TensorProto
-
-    weight = weights.get(node.input[1] if node.op_type == "MatMul" else node.input[0])
-    if weight is None or len(weight.dims) != 2 or weight.data_type != TensorProto.FLOAT:
-        return None
-    along_rows = all(a.i == 0 for a in node.attribute if a.name == "axis")
-    return weight if along_rows else None

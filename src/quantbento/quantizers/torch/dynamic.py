@@ -18,6 +18,8 @@ from pydantic import Field
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
+from quantbento.quantizers.torch import scripted
+from quantbento.runtimes.module_files import program_of
 from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.base import Task
 
@@ -38,27 +40,71 @@ class TorchDynamic(Quantizer):
     extra = "quantize"
     Options = TorchDynamicOptions
 
+    def preflight_module(self, module: Any, options: TorchDynamicOptions) -> list[str]:
+        import torch
+
+        try:
+            _refuse_program(module)
+            if isinstance(module, torch.jit.ScriptModule):
+                _chosen(scripted.linears(module), ["Linear, in TorchScript"], options)
+            else:
+                layers = {n: m for n, m in module.named_modules() if type(m) in _quantizable() or _is_conv1d(m)}
+                _chosen(layers, sorted(kind.__name__ for kind in _quantizable()), options)
+        except QuantbentoError as error:
+            return [str(error)]
+        return []
+
     def quantize(self, job: Job, options: TorchDynamicOptions, folder: Path) -> Quantized:
         import torch
 
         from quantbento.runtimes import torch as runtime
 
         assert job.source.module is not None
+        _refuse_program(job.source.module)
+        if isinstance(job.source.module, torch.jit.ScriptModule):
+            return _quantize_scripted(job.source.module, job.task, options, folder)
         module = _conv1d_as_linear(copy.deepcopy(job.source.module))
         before = dict(module.named_modules())
         candidates = {name: type(m) for name, m in before.items() if type(m) in _quantizable()}
-        chosen = select(candidates, options.include, options.exclude, "quantizable module")
-        if not chosen:
-            raise QuantbentoError(
-                f"torch-dynamic would quantize nothing: the model has {len(candidates)} layers it can quantize "
-                f"({', '.join(sorted(k.__name__ for k in _quantizable()))}) and the patterns leave none"
-            )
+        chosen = _chosen(candidates, sorted(kind.__name__ for kind in _quantizable()), options)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             configs = {name: _qconfig(candidates[name], options.per_channel) for name in chosen}
             torch.ao.quantization.quantize_dynamic(module, configs, dtype=torch.qint8, inplace=True)
         runtime.save(module, folder)
         return _count(before, module, chosen, _runtime_config(job.task, module, folder))
+
+
+def _refuse_program(module: Any) -> None:
+    if program_of(module) is not None:
+        raise QuantbentoError(
+            "torch-dynamic replaces layers, and a torch.export program has none. Use onnx-dynamic, or name the "
+            "Python module with `factory:` and its `weights:`"
+        )
+
+
+def _chosen(candidates: dict[str, Any], kinds: list[str], options: TorchDynamicOptions) -> list[str]:
+    chosen = select(candidates, options.include, options.exclude, "quantizable module")
+    if not chosen:
+        raise QuantbentoError(
+            f"torch-dynamic would quantize nothing: the model has {len(candidates)} layers it can quantize "
+            f"({', '.join(kinds)}) and the patterns leave none"
+        )
+    return chosen
+
+
+def _quantize_scripted(module: Any, task: ArrayTask, options: TorchDynamicOptions, folder: Path) -> Quantized:
+    import torch
+
+    from quantbento.runtimes import torch as runtime
+
+    layers = scripted.linears(module)
+    chosen = _chosen(layers, ["Linear, in TorchScript"], options)
+    done, count, parameters = scripted.quantized(module, chosen, _qconfig(torch.nn.Linear, options.per_channel))
+    runtime.save(done, folder)
+    # A layer that is called in two places has two copies of its weights afterwards.
+    others = sum(p.numel() for p in module.parameters()) - sum(layers[name].weight.numel() for name in chosen)
+    return Quantized({"output_names": task.output_names}, {"Linear": count}, parameters, others + parameters)
 
 
 def _runtime_config(task: Task, module: Any, folder: Path) -> dict[str, Any]:
@@ -86,6 +132,10 @@ def _qconfig(kind: Any, per_channel: bool) -> Any:
     return per_channel_dynamic_qconfig if per_channel and kind is torch.nn.Linear else default_dynamic_qconfig
 
 
+def _is_conv1d(module: Any) -> bool:
+    return (type(module).__module__, type(module).__name__) == ("transformers.pytorch_utils", "Conv1D")
+
+
 def _conv1d_as_linear(module: Any) -> Any:
     """Replaces `Conv1D` layers with `nn.Linear`, in place. GPT-2's layers are `Conv1D`, a linear layer with its weight
     transposed, which quantization silently skips."""
@@ -93,7 +143,7 @@ def _conv1d_as_linear(module: Any) -> Any:
 
     for parent in list(module.modules()):
         for name, child in parent.named_children():
-            if (type(child).__module__, type(child).__name__) != ("transformers.pytorch_utils", "Conv1D"):
+            if not _is_conv1d(child):
                 continue
             inputs, outputs = child.weight.shape
             linear = torch.nn.Linear(inputs, outputs, device="meta")

@@ -45,8 +45,8 @@ class ServedLanguageModel(Served):
 
     settings: GenerationSettings
 
-    def __init__(self, settings: GenerationSettings, default: str, packed: Packed | None = None) -> None:
-        super().__init__(settings, default, "text-generation", packed)
+    def __init__(self, settings: GenerationSettings, default: str | None = None, packed: Packed | None = None) -> None:
+        super().__init__(settings, "text-generation", default, packed)
         guarded = GenerationGuard(self._answer, settings)
         routes = [Route("/v1/models", self._models), *(Route(path, guarded, methods=["POST"]) for path in REQUESTS)]
         self.app = Starlette(routes=routes, lifespan=self._lifespan)

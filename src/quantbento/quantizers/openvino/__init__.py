@@ -1,0 +1,1 @@
+"""Quantizers for OpenVINO, by NNCF."""

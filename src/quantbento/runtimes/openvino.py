@@ -1,0 +1,99 @@
+"""OpenVINO on CPU.
+
+Where several call at once, each has a stream of its own: many small chunks run faster so than one after the other on
+all threads. Floats are computed in the type that the artifact names: left to itself, OpenVINO takes bfloat16 wherever
+the CPU has it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from quantbento.core.errors import QuantbentoError, summary
+from quantbento.runtimes.base import ArrayRuntime, ReferenceJob
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+MODEL = "model.xml"  # its weights are in model.bin beside it
+HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class OpenVinoRuntime(ArrayRuntime):
+    """`config["dtype"]` is what floats are computed in, float32 by default. `config["properties"]`, where given, are
+    more of OpenVINO's properties of the CPU."""
+
+    name = "openvino"
+    modules = ("openvino", "tokenizers")
+    distributions = ("openvino", "tokenizers")
+    extra = "openvino"
+    concurrent = True
+    reference_dtypes = ("bfloat16",)
+
+    def __init__(self, compiled: ov.CompiledModel) -> None:
+        self.compiled = compiled
+        self._output_names = [output.any_name for output in compiled.outputs]
+        self._idle: list[ov.InferRequest] = []
+
+    @classmethod
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
+        return cls.load_shared(folder, config, threads=threads, callers=1)
+
+    @classmethod
+    def load_shared(cls, folder: Path, config: dict[str, Any], *, threads: int, callers: int) -> Self:
+        properties = {
+            "INFERENCE_PRECISION_HINT": HINTS[config.get("dtype", "float32")],
+            "NUM_STREAMS": callers,
+            "INFERENCE_NUM_THREADS": callers * threads,
+            "ENABLE_CPU_PINNING": False,  # processes beside each other would be pinned to the same cores
+            **config.get("properties", {}),
+        }
+        return cls(engine().Core().compile_model(folder / MODEL, "CPU", properties))
+
+    @classmethod
+    def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:
+        if dtype == "bfloat16" and "BF16" not in engine().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            return None
+        save(read_onnx(job.onnx()), folder)
+        return {"dtype": dtype}
+
+    def run(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Every call has a request of its own, which a later one uses again: a request holds its outputs."""
+        try:
+            request = self._idle.pop()
+        except IndexError:  # more call at once than ever before
+            request = self.compiled.create_infer_request()
+        request.infer(batch, share_inputs=True)
+        outputs = [request.get_output_tensor(i).data.copy() for i in range(len(self._output_names))]
+        self._idle.append(request)
+        return dict(zip(self._output_names, outputs, strict=True))
+
+
+def engine() -> Any:
+    """The `openvino` package, imported without its telemetry, which sends an event to the vendor on import."""
+    # With this, importing openvino_telemetry fails; OpenVINO and NNCF then do without.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def read_onnx(path: Path) -> ov.Model:
+    """An ONNX file as OpenVINO's graph.
+
+    Raises:
+        QuantbentoError: OpenVINO does not know one of its operators.
+    """
+    try:
+        return engine().Core().read_model(path)
+    except RuntimeError as error:
+        raise QuantbentoError(f"OpenVINO cannot read the ONNX graph: {summary(error)}") from error
+
+
+def save(model: ov.Model, folder: Path) -> None:
+    """Writes a graph into an artifact folder, its weights in the types they have."""
+    engine().save_model(model, folder / MODEL, compress_to_fp16=False)

