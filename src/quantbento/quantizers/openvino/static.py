@@ -33,7 +33,10 @@ class OpenVinoOptions(QuantizerOptions):
         None, description="transformer, where the graph has attention; by default it is looked for"
     )
     smooth_quant_alpha: float | None = Field(
-        0.75, ge=0, le=1, description="share of the activations' outliers that weights take; null: none. For transformers"
+        0.75,
+        ge=0,
+        le=1,
+        description="share of the activations' outliers that weights take; null: none. For transformers",
     )
     preset: Literal["mixed", "performance"] | None = Field(
         None, description="mixed: activations have a zero point; performance: none. By default, mixed for transformers"
@@ -66,7 +69,9 @@ class OpenVino(Quantizer):
             logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
         source = read_onnx(job.onnx())
         parameters = graph.parameters(source)
-        transformer = options.model_type == "transformer" or (options.model_type is None and graph.has_attention(source))
+        transformer = options.model_type == "transformer" or (
+            options.model_type is None and graph.has_attention(source)
+        )
         save(_quantize(source, job.calibration, options, transformer), folder)
         counts, quantized = graph.quantized(engine().Core().read_model(folder / MODEL))
         if not counts:
