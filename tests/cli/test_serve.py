@@ -133,7 +133,8 @@ def test_other_commands_refuse_what_they_do_not_know(capsys):
 
 
 def test_its_options_are_known_before_anything_heavy_is_imported():
-    code = "import sys; from quantbento.cli import main\ntry: main(['--help'])\nexcept SystemExit: print('loaded', *sys.modules)"
+    code = "import sys; from quantbento.cli import main\n"
+    code += "try: main(['--help'])\nexcept SystemExit: print('loaded', *sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"bentoml", "pydantic", "yaml", "quantbento.serving.settings"} & set(
         done.stdout.rpartition("loaded ")[2].split()

@@ -17,9 +17,9 @@ from quantbento.serving.served import SERVICES
 
 
 def default_service() -> Any:
-    """One of the services that were defined so far: in a Bento the one that it was built with, else that for the task of
-    the model that is named, or of the only stored one. Where no model can be chosen, a service that says why instead of
-    starting or being built."""
+    """One of the services that were defined so far: in a Bento the one that it was built with, else that for the task
+    of the model that is named, or of the only stored one. Where no model can be chosen, a service that says why
+    instead of starting or being built."""
     packed = packed_in(Path.cwd())
     # By its name: the model of a Bento that was pulled may not be here yet.
     for target in SERVICES.values():

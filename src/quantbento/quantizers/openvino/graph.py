@@ -1,4 +1,4 @@
-"""What a graph of OpenVINO holds: attention, operators that can be left out by name, and integers in place of floats."""
+"""What a graph of OpenVINO holds: attention, operators to leave out by name, and integers in place of floats."""
 
 from __future__ import annotations
 
