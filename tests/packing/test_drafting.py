@@ -253,3 +253,9 @@ def test_each_list_of_packages_belongs_to_a_runtime():
     runtimes = [yaml.safe_load(p.read_text()) for p in (ROOT / drafting.RUNTIMES).glob("*.yaml")]
     assert {parts["labels"]["runtime"] for parts in runtimes} <= registry.RUNTIMES.keys()
     assert project_files.folder() == ROOT
+
+
+def test_memory_has_room_for_a_large_image(folder):
+    """4096 x 4096 pixels of WebP take 252 MB beside the model."""
+    save(folder, "image-classification", variant={"peak_memory_bytes": 76 * MIB})
+    assert draft("mine").data["args"]["memory"] == "768Mi"

@@ -267,7 +267,6 @@ def test_no_request_breaks_the_service_and_memory_stays_flat(classification, hom
             ask()
             after.append(resident(classification))
     grown = min(after) - before  # the last image may still be in memory
-    print("STAT", grown / MB, before / MB, [x / MB for x in after])
     assert len(statuses) - warmed >= 300
     assert {200, 400, 415} <= set(statuses)
     assert grown < 60 * MB, f"{grown / MB:.0f} MB after {len(statuses) - warmed} requests"

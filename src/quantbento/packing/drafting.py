@@ -67,7 +67,7 @@ def draft(tag: str, path: Path | None = None) -> BuildFile:
         "name": name,
         "description": _description(stored, name, service),
         "labels": _labels(stored, described),
-        "args": {"model": tag, **_resources(stored), **parts.get("args", {})},
+        "args": {"model": tag, **_resources(stored, described["task"]), **parts.get("args", {})},
         "include": [*map(str, dict.fromkeys([SERVICE, *with_imported(code)])), "src/quantbento/**/*.py"],
         "python": python,
         **{key: value for key, value in {"docker": _docker(stored, parts), "envs": parts.get("envs")}.items() if value},
@@ -140,13 +140,14 @@ def _labels(stored: store.StoredModel, described: dict[str, Any]) -> dict[str, s
     return {**labels.users(said), **own, "task": described["task"], "runtime": described["runtime"]}
 
 
-def _resources(stored: store.StoredModel) -> dict[str, str]:
+def _resources(stored: store.StoredModel, task: str) -> dict[str, str]:
     """Hints as they were measured when the model was judged; none where they were not."""
     threads = stored.manifest.get("environment", {}).get("threads")
     peak = (stored.manifest.get("variant") or {}).get("peak_memory_bytes")
     found = {"cpu": str(threads)} if threads else {}
     if peak:
-        steps = math.ceil((HEADROOM * peak + SERVER_BYTES) / STEP_BYTES)
+        needed = HEADROOM * peak + SERVER_BYTES + registry.task(task).request_bytes
+        steps = math.ceil(needed / STEP_BYTES)
         found["memory"] = f"{steps // 4}Gi" if steps % 4 == 0 else f"{steps * STEP_BYTES // MIB}Mi"
     return found
 

@@ -61,6 +61,7 @@ class Task(ABC):
         concurrent: whether its batches are small, so that running several at once beats running them in turn.
         distributions: packages whose versions decide how it reads inputs; part of a variant's fingerprint.
         modules: the import names that a served model of it needs, beside its runtime's.
+        request_bytes: memory that reading a request can take beside what the model needs: an image may be large.
         extra: this project's extra that installs them; None where that is another package's.
         quickest: options that only take time, with the least that still runs; a rehearsal uses them.
         notes: what people should know of how it runs a model; shown once, when it was made.
@@ -83,6 +84,7 @@ class Task(ABC):
     concurrent: ClassVar[bool] = False
     distributions: ClassVar[tuple[str, ...]] = ()
     modules: ClassVar[tuple[str, ...]] = ()
+    request_bytes: ClassVar[int] = 0
     extra: ClassVar[str | None] = None
     quickest: ClassVar[dict[str, Any]] = {}
     notes: Sequence[str] = ()

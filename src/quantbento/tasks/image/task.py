@@ -17,7 +17,8 @@ from quantbento.tasks.image.processor import ImageProcessor
 from quantbento.tasks.source import SourceModel
 
 PIXEL_VALUES = "pixel_values"
-MAX_PIXELS = 4096 * 4096  # a phone's photo has 12 million; decoding WebP takes 15 bytes for each
+MAX_PIXELS = 4096 * 4096  # a phone's photo has 12 million
+DECODING_BYTES = 15  # for each pixel of WebP; other formats take 4 to 8
 
 
 class ImageOptions(TaskOptions):
@@ -36,6 +37,7 @@ class ImageTask(ArrayTask):
     distributions = ("pillow", "transformers")
     modules = ("PIL",)
     extra = "vision"
+    request_bytes = MAX_PIXELS * DECODING_BYTES
     input_names = [PIXEL_VALUES]
 
     def __init__(self, processor: ImageProcessor, max_pixels: int) -> None:
