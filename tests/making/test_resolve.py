@@ -99,7 +99,7 @@ def test_the_recipes_of_this_project_resolve(path):
         ),
         (
             {"variants": [{"name": "int4", "quantizer": "gptq"}], "calibration": {"factory": "a:b"}},
-            "'gptq' writes models for 'vllm', which do not run tensor (quantizers that do: 'torch-dynamic' or",
+            "'gptq' writes models for 'vllm', which do not run tensor (quantizers that do: 'torch-dynamic'",
         ),
         (
             {"task": "text-generation", "variants": [{"name": "int4", "quantizer": "autoround"}]},
