@@ -35,6 +35,8 @@ from quantbento.serving.settings import ServiceSettings
 settings = ServiceSettings.read()
 embedder = ServedModel(settings, "feature-extraction")
 classifier = ServedModel(settings, "text-classification")
+ranker = ServedModel(settings, "text-ranking")
+tagger = ServedModel(settings, "token-classification")
 image_classifier = ServedModel(settings, "image-classification")
 image_encoder = ServedModel(settings, "image-feature-extraction")
 tensor_model = ServedModel(settings, "tensor")
@@ -49,6 +51,10 @@ TextOrTexts = Annotated[list[str], embedder.inputs(SENTENCES, pass_on=True), Bef
 Vectors = Annotated[list[Any], embedder.outputs()]
 Reviews = Annotated[list[str], classifier.inputs(["A warm and funny film.", "Two hours I will not get back."])]
 Labels = Annotated[list[Any], classifier.outputs()]
+Pairs = Annotated[list[Any], ranker.inputs()]
+Scores = Annotated[list[Any], ranker.outputs()]
+Sentences = Annotated[list[Any], tagger.inputs()]
+Entities = Annotated[list[Any], tagger.outputs()]
 BestLabels = Annotated[list[Any], image_classifier.outputs()]
 ImageVectors = Annotated[list[Any], image_encoder.outputs()]
 Arrays = Annotated[list[Any], tensor_model.inputs()]
@@ -100,6 +106,32 @@ class TextClassification(BatchService):
     def classify(self, texts: Reviews) -> Labels:
         """The most probable label of each text and its probability, in order."""
         return classifier.answers(texts)
+
+
+@with_middleware()
+@bentoml.service(**settings.service_config())
+class TextRanking(BatchService):
+    """Pairs of a query and a document to scores."""
+
+    served = ranker
+
+    @bentoml.api(**settings.batching())
+    def score(self, pairs: Pairs) -> Scores:
+        """How well each document fits its query, in order."""
+        return ranker.answers(pairs)
+
+
+@with_middleware()
+@bentoml.service(**settings.service_config())
+class TokenClassification(BatchService):
+    """Texts to entities."""
+
+    served = tagger
+
+    @bentoml.api(**settings.batching())
+    def entities(self, texts: Sentences) -> Entities:
+        """The entities of each text with their characters, in order."""
+        return tagger.answers(texts)
 
 
 @with_middleware()
