@@ -31,6 +31,16 @@ NEGATIVE = ["bad", "awful", "poor", "dull", "broken"]
 NEUTRAL = ["the", "film", "was", "and", "a", "very", "book", "plot", "song", "it", "meal", "day"]
 
 
+@pytest.fixture(autouse=True)
+def service_arguments():
+    """BentoML keeps the arguments of the Bento it read last; no test sees another's."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    before = BentoMLContainer.bento_arguments.get()
+    yield
+    BentoMLContainer.bento_arguments.set(before)
+
+
 @pytest.fixture
 def bento_home(tmp_path):
     """An empty model store; processes started by the test see it too."""

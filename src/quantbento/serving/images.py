@@ -9,7 +9,6 @@ instead of a file.
 from __future__ import annotations
 
 import asyncio
-import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any
 
@@ -64,8 +63,8 @@ def _body(served: ServedModel, top_k: bool) -> type[BaseModel]:
     """The model of a request's body. Its `images` are checked, each with the request's `top_k` if there is one."""
     fields: dict[str, Any] = {IMAGES: (Annotated[list[Any], served.inputs([WHITE])], ...)}
     if top_k:
-        wanted = Annotated[int | None, Field(ge=1, description="labels for each image; the model's own by default")]
-        fields[TOP_K] = (wanted, None)
+        told = "labels for each image; the model's own number by default"
+        fields[TOP_K] = (Annotated[int | None, Field(ge=1, strict=True, description=told)], None)
     return create_model("Images", __base__=_Body, **fields)
 
 
@@ -118,11 +117,8 @@ async def _form(request: Request) -> dict[str, Any]:
 
 
 def _number(value: Any) -> Any:
-    """A form holds texts only."""
-    try:
-        return json.loads(value) if isinstance(value, str) else value
-    except ValueError:
-        return value
+    """A form holds texts, also for numbers."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 10 else value
 
 
 def _form_operation(route: str, max_items: int, top_k: bool) -> dict[str, Any]:
