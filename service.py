@@ -192,5 +192,5 @@ class TextGeneration(ModelService):
 # The engine is the one that the stored model says. Before, it went by the service's name, which Bentos still use.
 TextGenerationTransformers = TextGeneration
 
-# What `bentoml serve` and `bentoml build` take: the service for the task of the model that is named, or of the only one.
+# What `bentoml serve` and `bentoml build` take: the service for the task of the named model, or of the only one.
 Default = default_service()

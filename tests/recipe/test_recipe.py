@@ -52,7 +52,10 @@ def test_paths_start_at_the_recipe_wherever_the_command_runs(tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
-        ({"model": {}}, "model: exactly one of 'id', 'path', 'package', 'factory', 'onnx', 'torchscript' or 'exported' is needed, not none"),
+        (
+            {"model": {}},
+            "'factory', 'onnx', 'torchscript' or 'exported' is needed, not none",
+        ),
         ({"model": {"id": "a/b", "package": "c"}}, "is needed, not 2"),
         ({"model": {"package": "a", "revision": "main"}}, "model: revision goes with id"),
         ({"model": {"factory": "a:b", "subfolder": "c"}}, "model: subfolder does not go with factory"),

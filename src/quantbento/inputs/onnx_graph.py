@@ -80,7 +80,7 @@ def _rewrite(source: Path, step: str, path: Path) -> str:
     from onnx_ir.passes import common
     from onnxscript.optimizer import optimize_ir
 
-    model = ir.load(source)  # weights in files beside it are read when they are written again
+    model = ir.load(source)
     if "ai.onnx" in model.opset_imports:  # another name of the same domain
         model.opset_imports[""] = model.opset_imports.pop("ai.onnx")
     opset, nodes = model.opset_imports.get(""), _count(model)
@@ -93,7 +93,10 @@ def _rewrite(source: Path, step: str, path: Path) -> str:
     common.RemoveUnusedNodesPass()(model)
     model.ir_version = max(model.ir_version, IR_VERSION)
     size = sum(i.const_value.nbytes for g in model.graphs() for i in g.initializers.values() if i.const_value)
-    ir.save(model, path, external_data=f"{MODEL}.data" if size > LARGEST_IN_ONE_FILE else None)
+    if size > LARGEST_IN_ONE_FILE:
+        ir.save(model, path, external_data=f"{MODEL}.data")
+    else:
+        ir.save(ir.external_data.load_to_model(model), path)  # else they stay in the files beside the source
     return f"opset {opset} to {model.opset_imports.get('')}, {nodes} operators to {_count(model)}"
 
 

@@ -2,11 +2,13 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
+from quantbento.inputs import onnx_graph
 from quantbento.making import pipeline
 from tests.jobs import numbers
 
@@ -109,8 +111,30 @@ def test_a_state_beside_its_batch_and_a_shared_number_are_stored(save, tmp_path)
     assert row.metrics["sqnr_db"] > 30
 
 
-def test_a_canonical_graph_that_computes_something_else_is_not_used(save, tmp_path):
-    """onnx's converter raises a Scan of opset 8 to one that takes other inputs; the constants still become weights."""
+def test_a_canonical_graph_that_computes_something_else_is_not_used(save, tmp_path, monkeypatch):
+    """The constants still become weights, in the graph's own opset, which has no activation scale for each token."""
+
+    def raised_wrongly(model):
+        before(model)
+        for weight in model.graph.initializers.values():
+            weight.const_value = ir.tensor(weight.const_value.numpy() * 2, name=weight.name)
+
+    before = onnx_graph._raise_opset
+    monkeypatch.setattr(onnx_graph, "_raise_opset", raised_wrongly)
+    path = file(tmp_path / "a.onnx", [constant("w", W), node("MatMul", ["x", "w"])], opset=12)
+    row = save(path)
+    assert row.metrics["sqnr_db"] > 30
+    refused, used, scales = row.quantized["notes"][:3]
+    assert (
+        refused
+        == "the graph in canonical form is not used: its answers are 0 dB from the original's, and 90 are needed"
+    )
+    assert used.startswith("started from the graph with its constants as weights (opset 12 to 12, 2 operators to 1)")
+    assert scales.startswith("activations have one scale for the whole batch")
+
+
+def test_an_opset_that_cannot_be_raised_right_ends_at_a_sentence(save, tmp_path):
+    """onnx's converter raises a Scan of opset 8, whose inputs are batches, to one that takes others."""
     body = helper.make_graph(
         [node("Add", ["sum_in", "next"], "sum_out"), node("Identity", ["sum_out"], "scan_out")],
         "body",
@@ -124,12 +148,8 @@ def test_a_canonical_graph_that_computes_something_else_is_not_used(save, tmp_pa
     ]
     inputs = [("x", FLOAT, [1, 3, 8]), ("start", FLOAT, [1, 4])]
     path = file(tmp_path / "a.onnx", nodes, inputs, [("y", FLOAT), ("z", FLOAT)], opset=8, ir_version=3)
-    row = save(path, x=numbers(6, 3, 8), start=numbers(6, 4))
-    assert row.metrics["sqnr_db"] > 30
-    refused, used, scales = row.quantized["notes"][:3]
-    assert refused.startswith("the graph in canonical form is not used: ")
-    assert used.startswith("started from the graph with its constants as weights (opset 8 to 8")
-    assert scales.startswith("activations have one scale for the whole batch")
+    with pytest.raises(QuantbentoError, match=r"ONNX Runtime .* cannot load the graph: .*Scan"):
+        save(path, x=numbers(6, 3, 8), start=numbers(6, 4))
 
 
 REFUSED = {
