@@ -48,7 +48,7 @@ test: install
 # their fixtures are made once.
 test-quick: install
 	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile \
-	  -m "not slow and not server and not vllm and not container"
+	  -m "not slow and not server and not vllm and not container and not network"
 
 # Writes configs/bentos/requirements: the exact versions that the Bentos' images install. Run it after a change of
 # pyproject.toml or constraints.txt.

@@ -20,7 +20,8 @@ if (_source := Path(__file__).parent / "src").is_dir():
     sys.path.insert(0, str(_source))
 
 import bentoml
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+from typing_extensions import TypedDict
 
 from quantbento.serving.default import default_service
 from quantbento.serving.generation.model import ServedLanguageModel
@@ -29,8 +30,10 @@ from quantbento.serving.images import image_requests
 from quantbento.serving.middleware import with_middleware
 from quantbento.serving.model import ServedModel
 from quantbento.serving.openai_embeddings import check_dimensions, embeddings_response, one_or_many
+from quantbento.serving.reranking import cohere_response, inference_response, one_of_both, pairs_of, texts_of
 from quantbento.serving.service import BatchService, ModelService
 from quantbento.serving.settings import ServiceSettings
+from quantbento.tasks.text import checked_text
 
 settings = ServiceSettings.read()
 embedder = ServedModel(settings, "feature-extraction")
@@ -51,10 +54,11 @@ TextOrTexts = Annotated[list[str], embedder.inputs(SENTENCES, pass_on=True), Bef
 Vectors = Annotated[list[Any], embedder.outputs()]
 Reviews = Annotated[list[str], classifier.inputs(["A warm and funny film.", "Two hours I will not get back."])]
 Labels = Annotated[list[Any], classifier.outputs()]
-Pairs = Annotated[list[Any], ranker.inputs()]
-Scores = Annotated[list[Any], ranker.outputs()]
-Sentences = Annotated[list[Any], tagger.inputs()]
+Sentences = Annotated[list[str], tagger.inputs(["Marie Curie was born in Warsaw.", "Nothing is named here."])]
 Entities = Annotated[list[Any], tagger.outputs()]
+Scores = Annotated[list[Any], ranker.outputs()]
+Text = Annotated[str, Field(min_length=1, max_length=settings.max_characters), AfterValidator(checked_text)]
+Top = Annotated[int, Field(ge=1)]
 BestLabels = Annotated[list[Any], image_classifier.outputs()]
 ImageVectors = Annotated[list[Any], image_encoder.outputs()]
 Arrays = Annotated[list[Any], tensor_model.inputs()]
@@ -66,6 +70,19 @@ Prompt = Annotated[
 NewTokens = Annotated[int, Field(ge=1, le=generation.max_tokens)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 FEW_TOKENS = min(128, generation.max_tokens)
+
+
+class Pair(TypedDict):
+    query: Text
+    document: Text
+
+
+class Document(TypedDict):
+    text: Text
+
+
+Pairs = Annotated[list[Pair], ranker.inputs()]
+Documents = Annotated[list[Text | Document], Field(min_length=1, max_length=settings.max_items)]
 
 
 @with_middleware(openai=True)
@@ -109,28 +126,62 @@ class TextClassification(BatchService):
 
 
 @with_middleware()
-@bentoml.service(**settings.service_config())
+@bentoml.service(**settings.service_config(calls_itself=True))
 class TextRanking(BatchService):
-    """Pairs of a query and a document to scores."""
+    """Queries and documents to relevance."""
 
     served = ranker
 
     @bentoml.api(**settings.batching())
     def score(self, pairs: Pairs) -> Scores:
-        """How well each document fits its query, in order."""
+        """How relevant the document of each pair is to its query, in order."""
         return ranker.answers(pairs)
+
+    @bentoml.api(route="/rerank")
+    async def rerank(
+        self,
+        query: Text,
+        documents: Documents | None = None,
+        texts: Documents | None = None,
+        top_n: Top | None = None,
+        return_documents: bool = False,
+        return_text: bool = False,
+        raw_scores: bool = False,
+        model: str = "",
+    ) -> Any:
+        """Documents by relevance, as Cohere answers (`documents`) or as Text Embeddings Inference does (`texts`)."""
+        one_of_both(documents, texts)
+        given = texts_of(documents or texts or [])
+        answers = await self.to_async.score(pairs_of(query, given))
+        if texts is not None:
+            return inference_response(answers, given, raw_scores, return_text)
+        return cohere_response(answers, given, top_n, return_documents)
+
+    @bentoml.api(route="/v2/rerank")
+    async def rerank_v2(
+        self,
+        query: Text,
+        documents: Documents,
+        top_n: Top | None = None,
+        return_documents: bool = False,
+        model: str = "",
+    ) -> dict[str, Any]:
+        """Documents by relevance, where Cohere's clients look for it."""
+        given = texts_of(documents)
+        answers = await self.to_async.score(pairs_of(query, given))
+        return cohere_response(answers, given, top_n, return_documents)
 
 
 @with_middleware()
 @bentoml.service(**settings.service_config())
 class TokenClassification(BatchService):
-    """Texts to entities."""
+    """Texts to entities: the parts that name something."""
 
     served = tagger
 
     @bentoml.api(**settings.batching())
     def entities(self, texts: Sentences) -> Entities:
-        """The entities of each text with their characters, in order."""
+        """The entities of each text with their places, in order."""
         return tagger.answers(texts)
 
 

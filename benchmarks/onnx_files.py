@@ -152,7 +152,7 @@ def made_up(path: Path) -> dict[str, np.ndarray]:
     reason = ""
     for image, size, largest in product(IMAGES, SIZES, LARGEST_INTEGERS):
         random = np.random.default_rng(0)
-        axes = {name: _batch_axis(dims or []) for name, (_, dims) in inputs.items()}
+        axes = {name: batch_axis(dims or []) for name, (_, dims) in inputs.items()}
         items: dict[str, list[np.ndarray]] = {}
         for name, (dtype, dims) in inputs.items():
             shape = _shape(list(dims or []), axes[name], image, size)
@@ -168,7 +168,7 @@ def made_up(path: Path) -> dict[str, np.ndarray]:
     raise QuantbentoError(f"no inputs could be made up: {reason}")
 
 
-def _batch_axis(dims: Sequence[int | str]) -> int | None:
+def batch_axis(dims: Sequence[int | str]) -> int | None:
     """The axis that the graph calls a batch, else the first of any size, else of size 1, else the first. A lone number
     has none."""
     able = sorted(range(len(dims)), key=lambda a: ("batch" not in str(dims[a]), isinstance(dims[a], int), dims[a] != 1))
