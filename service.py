@@ -57,6 +57,7 @@ Labels = Annotated[list[Any], classifier.outputs()]
 Sentences = Annotated[list[str], tagger.inputs(["Marie Curie was born in Warsaw.", "Nothing is named here."])]
 Entities = Annotated[list[Any], tagger.outputs()]
 Scores = Annotated[list[Any], ranker.outputs()]
+PASSAGES = ["Leaves turn sunlight, water and air into sugar.", "Trains leave hourly."]
 Text = Annotated[str, Field(min_length=1, max_length=settings.max_characters), AfterValidator(checked_text)]
 Top = Annotated[int, Field(ge=1)]
 BestLabels = Annotated[list[Any], image_classifier.outputs()]
@@ -77,12 +78,12 @@ class Pair(TypedDict):
     document: Text
 
 
-class Document(TypedDict):
-    text: Text
-
-
 Pairs = Annotated[list[Pair], ranker.inputs()]
-Documents = Annotated[list[Text | Document], Field(min_length=1, max_length=settings.max_items)]
+Documents = Annotated[
+    list[Text],
+    Field(min_length=1, max_length=settings.max_items, json_schema_extra={"example": PASSAGES}),
+    BeforeValidator(texts_of),
+]
 
 
 @with_middleware(openai=True)
@@ -150,8 +151,7 @@ class TextRanking(BatchService):
         model: str = "",
     ) -> Any:
         """Documents by relevance, as Cohere answers (`documents`) or as Text Embeddings Inference does (`texts`)."""
-        one_of_both(documents, texts)
-        given = texts_of(documents or texts or [])
+        given = one_of_both(documents, texts)
         answers = await self.to_async.score(pairs_of(query, given))
         if texts is not None:
             return inference_response(answers, given, raw_scores, return_text)
@@ -167,9 +167,8 @@ class TextRanking(BatchService):
         model: str = "",
     ) -> dict[str, Any]:
         """Documents by relevance, where Cohere's clients look for it."""
-        given = texts_of(documents)
-        answers = await self.to_async.score(pairs_of(query, given))
-        return cohere_response(answers, given, top_n, return_documents)
+        answers = await self.to_async.score(pairs_of(query, documents))
+        return cohere_response(answers, documents, top_n, return_documents)
 
 
 @with_middleware()

@@ -12,7 +12,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from quantbento.serving import numpy_bodies
-from quantbento.serving.answers import Answers, Failed
+from quantbento.serving.answers import Answers, Failed, as_json
 from quantbento.serving.errors import ItemFailed, NotAcceptable
 
 Vectors = TypeAdapter(Annotated[list[Any], Answers(lambda: {"type": "array", "items": {"type": "number"}})])
@@ -54,3 +54,18 @@ def test_who_asks_for_numpy_gets_it_or_is_told_why_not():
             Vectors.validate_python([[1.0], Failed(ValueError("odd"))])
     finally:
         numpy_bodies._wanted.reset(token)
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.asarray(3), b"3"),
+        (np.asarray([[1, 2], [3, 4]]).T, b"[[1,3],[2,4]]"),
+        (np.arange(4)[::2], b"[0,2]"),
+        (np.zeros((2, 0), np.float32), b"[[],[]]"),
+        (np.asarray([True]), b"[true]"),
+    ],
+    ids=["lone", "transposed", "every-second", "empty", "bool"],
+)
+def test_arrays_of_any_shape_and_order_are_json(array, text):
+    assert as_json(array) == text

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import numpy as np
 import orjson
 from bentoml.validators import ContentType
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -64,4 +65,10 @@ def _checked(answers: list[Any]) -> list[Any] | bytes:
 def _render(answers: list[Any] | bytes) -> bytes:
     if isinstance(answers, bytes):
         return answers
-    return orjson.dumps(answers, option=orjson.OPT_SERIALIZE_NUMPY)
+    return as_json(answers)
+
+
+def as_json(value: Any) -> bytes:
+    """JSON of a value with NumPy arrays in it, of any shape and order."""
+    # orjson itself takes neither lone numbers of an array's type nor arrays in another order.
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=np.ndarray.tolist)

@@ -13,7 +13,7 @@ from quantbento import store
 from quantbento.core.errors import InvalidInput, QuantbentoError, StoreError
 from quantbento.runtimes import artifact
 from quantbento.runtimes.loaded import LoadedModel
-from quantbento.serving.answers import Answers, Failed
+from quantbento.serving.answers import Answers, Failed, as_json
 from quantbento.serving.inputs import Inputs
 from quantbento.serving.numpy_bodies import sent_items
 from quantbento.serving.served import Served
@@ -129,7 +129,7 @@ class ServedModel(Served):
         very long."""
         if self._loaded is None or "preprocess" in self.loaded.custom_objects:
             return None
-        rendered = orjson.dumps(self.loaded.task.examples(), option=orjson.OPT_SERIALIZE_NUMPY)
+        rendered = as_json(self.loaded.task.examples())
         if len(rendered) > LARGEST_EXAMPLE:
             return None
         items = orjson.loads(rendered)

@@ -15,9 +15,11 @@ from bentoml.exceptions import InvalidArgument
 from quantbento.tasks.probabilities import sigmoid
 
 
-def texts_of(documents: Sequence[Any]) -> list[str]:
-    """The texts of documents, which are texts or mappings with one as `text`."""
-    return [document if isinstance(document, str) else document["text"] for document in documents]
+def texts_of(documents: Any) -> Any:
+    """A list with the text of each document that is `{"text": ...}`; all else as it came, to be checked."""
+    if not isinstance(documents, list):
+        return documents
+    return [d["text"] if isinstance(d, dict) and "text" in d else d for d in documents]
 
 
 def pairs_of(query: str, texts: Sequence[str]) -> list[dict[str, str]]:
@@ -25,12 +27,19 @@ def pairs_of(query: str, texts: Sequence[str]) -> list[dict[str, str]]:
     return [{"query": query, "document": text} for text in texts]
 
 
-def one_of_both(documents: list[Any] | None, texts: list[Any] | None) -> None:
-    """Raises `InvalidArgument`, a 400, where a request has not exactly one of the two."""
-    if (documents is None) == (texts is None):
-        raise InvalidArgument(
-            "a request has `documents` (Cohere's shape) or `texts` (Text Embeddings Inference's), and not both"
-        )
+def one_of_both(documents: list[str] | None, texts: list[str] | None) -> list[str]:
+    """The one that a request has.
+
+    Raises:
+        InvalidArgument: 400, it has both or none.
+    """
+    if documents is not None and texts is None:
+        return documents
+    if texts is not None and documents is None:
+        return texts
+    raise InvalidArgument(
+        "a request has `documents` (Cohere's shape) or `texts` (Text Embeddings Inference's), and not both"
+    )
 
 
 def cohere_response(
