@@ -83,7 +83,9 @@ async def all_at_once(url: str, items: list) -> list:
 
         async def post(item):
             async with session.post(f"{url}/predict", json={"inputs": [listed(item)]}) as response:
-                return (await response.json())[0]
+                body = await response.json()
+                assert response.status == 200, body
+                return body[0]
 
         return await asyncio.gather(*map(post, items))
 

@@ -64,8 +64,9 @@ def test_who_asks_for_numpy_gets_it_or_is_told_why_not():
         (np.arange(4)[::2], b"[0,2]"),
         (np.zeros((2, 0), np.float32), b"[[],[]]"),
         (np.asarray([True]), b"[true]"),
+        (np.longlong(3), b"3"),
     ],
-    ids=["lone", "transposed", "every-second", "empty", "bool"],
+    ids=["lone", "transposed", "every-second", "empty", "bool", "long"],
 )
 def test_arrays_of_any_shape_and_order_are_json(array, text):
     assert as_json(array) == text

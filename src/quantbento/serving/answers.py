@@ -69,6 +69,12 @@ def _render(answers: list[Any] | bytes) -> bytes:
 
 
 def as_json(value: Any) -> bytes:
-    """JSON of a value with NumPy arrays in it, of any shape and order."""
-    # orjson itself takes neither lone numbers of an array's type nor arrays in another order.
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=np.ndarray.tolist)
+    """JSON of a value with NumPy arrays and numbers in it, of any shape and order."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY, default=_listed)
+
+
+def _listed(value: Any) -> Any:
+    """What orjson itself does not take: an array without axes or in another order, a number of C's `long long`."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError
