@@ -228,6 +228,12 @@ def forms(draw) -> dict:
 
 
 @st.composite
+def valid(draw) -> dict:
+    files = draw(st.lists(st.sampled_from(FILES), min_size=1, max_size=5))
+    return {"files": [("images", (f"{number}.png", data)) for number, data in enumerate(files)]}
+
+
+@st.composite
 def documents(draw) -> dict:
     body = draw(st.fixed_dictionaries({"images": st.lists(texts, max_size=4)}, optional={"top_k": top_ks}) | anything)
     return {"content": json.dumps(body), "headers": {"content-type": "application/json"}}
@@ -247,14 +253,14 @@ def test_no_request_breaks_the_service_and_memory_stays_flat(classification, hom
     with httpx.Client(timeout=60) as client:
 
         @settings(
-            max_examples=120,
+            max_examples=250,
             deadline=None,
             derandomize=True,
             database=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        @given(st.one_of(forms(), forms(), documents(), documents(), bodies()))
+        @given(st.one_of(valid(), forms(), forms(), documents(), documents(), bodies(), bodies()))
         def ask(request):
             status = client.post(url, **request).status_code
             statuses.append(status)
