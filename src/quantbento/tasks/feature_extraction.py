@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.tasks.base import Arrays, Metric
+from quantbento.tasks.base import Arrays
+from quantbento.tasks.embeddings import EmbeddingTask, normalized
 from quantbento.tasks.image_feature_extraction import ImageFeatureExtraction
-from quantbento.tasks.metrics import embedding_metrics
 from quantbento.tasks.source import SampleSet, SourceModel
 from quantbento.tasks.text import TextInputs, TextOptions, TextTask, read_json
 
@@ -24,16 +23,9 @@ class FeatureExtractionOptions(TextOptions):
     prompt: str | None = None
 
 
-class FeatureExtraction(TextTask):
+class FeatureExtraction(EmbeddingTask, TextTask):
     name = "feature-extraction"
     Options = FeatureExtractionOptions
-    metrics = {
-        "mean_cosine": Metric(+1),
-        "min_cosine": Metric(+1),
-        "similarity_spearman": Metric(+1),
-    }
-    primary = ("mean_cosine",)
-    auto_class = "AutoModel"
     output_names = ["last_hidden_state"]
 
     def __init__(self, text: TextInputs, pooling: Pooling, normalize: bool) -> None:
@@ -75,18 +67,8 @@ class FeatureExtraction(TextTask):
             mask = batch["attention_mask"][..., None].astype(np.float32)
             pooled = (hidden * mask).sum(1) / np.maximum(mask.sum(1), 1e-9)
         if self.normalize:
-            pooled = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-12)
+            pooled = normalized(pooled)
         return {"embedding": pooled}
-
-    def answers(self, rows: Arrays, items: Sequence[Any]) -> list[np.ndarray]:
-        """One float32 vector per text."""
-        return list(rows["embedding"])
-
-    def answer_schema(self) -> dict[str, Any]:
-        return {"type": "array", "items": {"type": "number"}}
-
-    def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
-        return embedding_metrics(baseline["embedding"], variant["embedding"])
 
 
 def _sentence_transformers(folder: Path) -> dict[str, Any]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from quantbento.core.errors import QuantbentoError, one_of
-from quantbento.tasks.base import Arrays, Metric
+from quantbento.tasks.base import Arrays
+from quantbento.tasks.embeddings import EmbeddingTask, normalized
 from quantbento.tasks.image.processor import ImageProcessor
 from quantbento.tasks.image.reading import read_processor
 from quantbento.tasks.image.task import ImageOptions, ImageTask, check_takes_images, image_arguments
-from quantbento.tasks.metrics import embedding_metrics
 from quantbento.tasks.source import SampleSet, SourceModel
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class ImageFeatureExtractionOptions(ImageOptions):
     normalize: bool = False
 
 
-class ImageFeatureExtraction(ImageTask):
+class ImageFeatureExtraction(EmbeddingTask, ImageTask):
     """What is taken for an embedding:
 
     - of a model of images and texts (CLIP, SigLIP): its image features, which can be compared with those of texts. Its
@@ -41,13 +40,6 @@ class ImageFeatureExtraction(ImageTask):
 
     name = "image-feature-extraction"
     Options = ImageFeatureExtractionOptions
-    metrics = {
-        "mean_cosine": Metric(+1),
-        "min_cosine": Metric(+1),
-        "similarity_spearman": Metric(+1),
-    }
-    primary = ("mean_cosine",)
-    auto_class = "AutoModel"
 
     def __init__(
         self, processor: ImageProcessor, max_pixels: int, output: str, pooling: Pooling, normalize: bool
@@ -87,18 +79,8 @@ class ImageFeatureExtraction(ImageTask):
             values = values.mean(axis=1) if values.ndim == 3 else values.mean(axis=(2, 3))
         values = values.reshape(len(values), -1)  # a convolutional network's pooler leaves (images, width, 1, 1)
         if self.normalize:
-            values = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+            values = normalized(values)
         return {"embedding": values}
-
-    def answers(self, rows: Arrays, items: Sequence[Any]) -> list[np.ndarray]:
-        """One float32 vector per image."""
-        return list(rows["embedding"])
-
-    def answer_schema(self) -> dict[str, Any]:
-        return {"type": "array", "items": {"type": "number"}}
-
-    def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
-        return embedding_metrics(baseline["embedding"], variant["embedding"])
 
 
 def _image_side(module: torch.nn.Module) -> torch.nn.Module:

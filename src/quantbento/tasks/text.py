@@ -95,6 +95,8 @@ class TextTask(ArrayTask):
     chunk_items = 8  # measured best with texts sorted by length, on 2 cores
     concurrent = True
     distributions = ("tokenizers", "transformers")
+    modules = ("tokenizers",)
+    extra = "text"
     text: TextInputs
 
     def check(self, item: Any) -> Any:
