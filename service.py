@@ -23,6 +23,7 @@ import bentoml
 from pydantic import AfterValidator, BeforeValidator, Field
 from typing_extensions import TypedDict
 
+from quantbento.serving import reranking
 from quantbento.serving.default import default_service
 from quantbento.serving.generation.model import ServedLanguageModel
 from quantbento.serving.generation.settings import GenerationSettings
@@ -30,7 +31,6 @@ from quantbento.serving.images import image_requests
 from quantbento.serving.middleware import with_middleware
 from quantbento.serving.model import ServedModel
 from quantbento.serving.openai_embeddings import check_dimensions, embeddings_response, one_or_many
-from quantbento.serving.reranking import cohere_response, inference_response, one_of_both, pairs_of, texts_of
 from quantbento.serving.service import BatchService, ModelService
 from quantbento.serving.settings import ServiceSettings
 from quantbento.tasks.text import checked_text
@@ -57,7 +57,6 @@ Labels = Annotated[list[Any], classifier.outputs()]
 Sentences = Annotated[list[str], tagger.inputs(["Marie Curie was born in Warsaw.", "Nothing is named here."])]
 Entities = Annotated[list[Any], tagger.outputs()]
 Scores = Annotated[list[Any], ranker.outputs()]
-PASSAGES = ["Leaves turn sunlight, water and air into sugar.", "Trains leave hourly."]
 Text = Annotated[str, Field(min_length=1, max_length=settings.max_characters), AfterValidator(checked_text)]
 Top = Annotated[int, Field(ge=1)]
 BestLabels = Annotated[list[Any], image_classifier.outputs()]
@@ -80,9 +79,7 @@ class Pair(TypedDict):
 
 Pairs = Annotated[list[Pair], ranker.inputs()]
 Documents = Annotated[
-    list[Text],
-    Field(min_length=1, max_length=settings.max_items, json_schema_extra={"example": PASSAGES}),
-    BeforeValidator(texts_of),
+    list[Text], Field(min_length=1, max_length=settings.max_items), BeforeValidator(reranking.texts_of)
 ]
 
 
@@ -126,10 +123,10 @@ class TextClassification(BatchService):
         return classifier.answers(texts)
 
 
-@with_middleware()
+@with_middleware(examples=reranking.EXAMPLES)
 @bentoml.service(**settings.service_config(calls_itself=True))
 class TextRanking(BatchService):
-    """Queries and documents to relevance."""
+    """Queries and documents to relevance. Of texts that are too long for the model, the end is cut."""
 
     served = ranker
 
@@ -148,27 +145,21 @@ class TextRanking(BatchService):
         return_documents: bool = False,
         return_text: bool = False,
         raw_scores: bool = False,
-        model: str = "",
     ) -> Any:
         """Documents by relevance, as Cohere answers (`documents`) or as Text Embeddings Inference does (`texts`)."""
-        given = one_of_both(documents, texts)
-        answers = await self.to_async.score(pairs_of(query, given))
+        given = reranking.one_of_both(documents, texts)
+        answers = await self.to_async.score(reranking.pairs_of(query, given))
         if texts is not None:
-            return inference_response(answers, given, raw_scores, return_text)
-        return cohere_response(answers, given, top_n, return_documents)
+            return reranking.inference_response(answers, given, raw_scores, return_text)
+        return reranking.cohere_response(answers, given, top_n, return_documents)
 
     @bentoml.api(route="/v2/rerank")
     async def rerank_v2(
-        self,
-        query: Text,
-        documents: Documents,
-        top_n: Top | None = None,
-        return_documents: bool = False,
-        model: str = "",
+        self, query: Text, documents: Documents, top_n: Top | None = None, return_documents: bool = False
     ) -> dict[str, Any]:
-        """Documents by relevance, where Cohere's clients look for it."""
-        answers = await self.to_async.score(pairs_of(query, documents))
-        return cohere_response(answers, documents, top_n, return_documents)
+        """Documents by relevance, where Cohere's clients look for it; `model` and the like have no effect."""
+        answers = await self.to_async.score(reranking.pairs_of(query, documents))
+        return reranking.cohere_response(answers, documents, top_n, return_documents)
 
 
 @with_middleware()

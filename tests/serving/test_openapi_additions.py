@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from quantbento.serving.openapi_additions import OpenAPIAdditions
+from quantbento.serving.openapi_additions import OpenAPIAdditions, request_examples
 
 DOCUMENT = {"openapi": "3.0.2", "paths": {"/predict": {"post": {"description": "Outputs.", "responses": {"200": {}}}}}}
 ADDITIONS = {"paths": {"/predict": {"post": {"description": "And files.", "responses": {"200": {"content": 1}}}}}}
@@ -47,3 +47,9 @@ def test_additions_are_merged_into_the_document():
 def test_everything_else_is_left_alone():
     assert answered("/predict")[1] == DOCUMENT
     assert answered("/docs.json", status=404)[1] == DOCUMENT
+
+
+def test_examples_of_a_request_stand_at_its_body():
+    added = request_examples("/rank", {"one": {"texts": ["a"]}, "other": {"texts": []}})
+    body = added["paths"]["/rank"]["post"]["requestBody"]["content"]["application/json"]
+    assert body == {"examples": {"one": {"value": {"texts": ["a"]}}, "other": {"value": {"texts": []}}}}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from quantbento.serving.info import ModelInfo
 from quantbento.serving.logs import without_clients_mistakes
 from quantbento.serving.numpy_bodies import NumpyBodies, numpy_operation
 from quantbento.serving.openai_errors import OpenAIErrors
-from quantbento.serving.openapi_additions import OpenAPIAdditions
+from quantbento.serving.openapi_additions import OpenAPIAdditions, request_examples
 from quantbento.serving.request_guard import RequestGuard
 
 if TYPE_CHECKING:
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound="ModelService")
 
 
-def with_middleware(openai: bool = False, arrays: str | None = None) -> Callable[[Service[S]], Service[S]]:
+def with_middleware(
+    openai: bool = False, arrays: str | None = None, examples: Mapping[str, Mapping[str, Any]] | None = None
+) -> Callable[[Service[S]], Service[S]]:
     """Class decorator, above `@bentoml.service`: `GET /info`, a limit on the size of bodies, advice for clients that
     were turned away, and one line in the log for a client's mistake.
 
     Args:
         openai: whether the service has OpenAI's endpoints, whose errors have a shape of their own.
         arrays: the path of an endpoint whose `inputs` may also come as a NumPy file, and its answers go as one.
+        examples: whole requests to try in Swagger, by name, of an endpoint whose fields do not all go together; by its
+            path.
     """
 
     def install(service: Service[S]) -> Service[S]:
@@ -36,6 +40,8 @@ def with_middleware(openai: bool = False, arrays: str | None = None) -> Callable
         for api in service.apis.values():
             if (additions := getattr(api.input_spec, "openapi_additions", None)) is not None:
                 service.add_asgi_middleware(OpenAPIAdditions, additions=additions(api.route))
+        for route, requests in (examples or {}).items():
+            service.add_asgi_middleware(OpenAPIAdditions, additions=request_examples(route, requests))
         service.add_asgi_middleware(ModelInfo, served=served)
         service.add_asgi_middleware(RequestGuard, max_body_bytes=served.settings.max_body_bytes)
         if arrays:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from quantbento.serving.asgi import App, Message, Receive, Scope, Send
@@ -41,6 +42,12 @@ class OpenAPIAdditions:
         kept = [header for header in start["headers"] if header[0].lower() != b"content-length"]
         await send({**start, "headers": [*kept, (b"content-length", str(len(body)).encode())]})
         await send({"type": "http.response.body", "body": body})
+
+
+def request_examples(route: str, examples: Mapping[str, Any]) -> dict[str, Any]:
+    """The additions for whole requests by name, of which Swagger lets one choose; they go before examples of fields."""
+    content = {"application/json": {"examples": {name: {"value": body} for name, body in examples.items()}}}
+    return {"paths": {route: {"post": {"requestBody": {"content": content}}}}}
 
 
 def _merged(document: Any, additions: Any) -> Any:

@@ -14,6 +14,12 @@ from bentoml.exceptions import InvalidArgument
 
 from quantbento.tasks.probabilities import sigmoid
 
+QUERY = "How do plants make food?"
+PASSAGES = ["Trains leave hourly.", "Leaves turn sunlight, water and air into sugar."]
+COHERES = {"Cohere": {"query": QUERY, "documents": PASSAGES, "top_n": 1}}
+INFERENCES = {"Text Embeddings Inference": {"query": QUERY, "texts": PASSAGES, "return_text": True}}
+EXAMPLES = {"/rerank": COHERES | INFERENCES, "/v2/rerank": COHERES}  # requests to try in Swagger, by path and name
+
 
 def texts_of(documents: Any) -> Any:
     """A list with the text of each document that is `{"text": ...}`; all else as it came, to be checked."""
