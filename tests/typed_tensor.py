@@ -35,6 +35,20 @@ class Typed(nn.Module):
         return {"scores": scores, "best": scores.argmax(1), "negative": 255 - image}
 
 
+class Mixed(nn.Module):
+    """Features of a fixed shape, any number of ids, and a rate that a batch shares. An id that is not in the table
+    fails."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.linear = nn.Embedding(100, 16), nn.Linear(22, 4)
+
+    def forward(self, features: torch.Tensor, ids: torch.Tensor, rate: torch.Tensor) -> dict[str, torch.Tensor]:
+        joined = torch.cat([features.flatten(1), self.table(ids).mean(1)], 1)
+        scores = self.linear(joined) + rate / 1000
+        return {"scores": scores, "best": scores.argmax(1)}
+
+
 def pooled() -> nn.Module:
     torch.manual_seed(0)
     return Pooled()
@@ -43,6 +57,11 @@ def pooled() -> nn.Module:
 def typed() -> nn.Module:
     torch.manual_seed(0)
     return Typed()
+
+
+def mixed() -> nn.Module:
+    torch.manual_seed(0)
+    return Mixed()
 
 
 def sequences() -> list[np.ndarray]:
@@ -63,10 +82,27 @@ def typed_items() -> list[dict[str, Any]]:
     ]
 
 
+def mixed_items() -> list[dict[str, Any]]:
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "features": rng.normal(size=(2, 3)).astype(np.float32),
+            "ids": rng.integers(0, 100, length),
+            "rate": np.float32(rate),
+        }
+        for length, rate in zip((5, 9, 7, 5, 5, 12, 3, 8), (1, 2) * 4, strict=True)
+    ]
+
+
 RECIPES: dict[str, dict[str, Any]] = {
     "pooled": {
         "model": {"factory": "tests.typed_tensor:pooled"},
         "evaluation": {"factory": "tests.typed_tensor:sequences"},
+    },
+    "mixed": {
+        "model": {"factory": "tests.typed_tensor:mixed"},
+        "evaluation": {"factory": "tests.typed_tensor:mixed_items"},
+        "task_options": {"batch_axis": {"rate": None}},
     },
     "typed": {
         "model": {"factory": "tests.typed_tensor:typed"},

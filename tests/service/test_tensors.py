@@ -146,7 +146,7 @@ def test_what_an_input_does_not_take_is_400_with_its_name(typed, changed, said):
 
 def test_what_a_file_cannot_be_is_400(typed, pooled):
     for server, body, said in [
-        (typed, npy(np.zeros((1, 4))), "item 0: must be a mapping with 'image', 'ids', 'on' or 'rate'"),
+        (typed, npy(np.zeros((1, 4))), "item 0: must be a mapping with the inputs ['ids', 'image', 'on', 'rate']"),
         (typed, npz([{k: v for k, v in typed_items()[0].items() if k != "on"}]), "needed are"),
         (pooled, npy(np.zeros((2, 5, 3))), "item 0: steps must have shape (any, 4), not (5, 3)"),
         (pooled, npy(np.full((2, 5, 4), np.nan)), "item 0: steps must be finite in float32"),

@@ -40,6 +40,12 @@ def test_items_are_along_the_first_axis_in_the_type_that_was_sent(dtype, order):
     np.testing.assert_array_equal(np.stack(items), array)
 
 
+def test_a_byte_of_a_boolean_is_0_or_1():
+    """Others would be other numbers to a model."""
+    [item] = read(claims("(1, 4)", b"\x00\x01\x02\xff", "'|b1'"))
+    assert item.view(np.uint8).tolist() == [0, 1, 1, 1]
+
+
 def test_an_item_may_be_a_number():
     assert [float(item) for item in read(npy(np.arange(3.0)))] == [0, 1, 2]
 
@@ -75,10 +81,14 @@ WRONG = {
     "truncated": (npy(np.zeros((4, 4)))[:-1], r"has 127 bytes of data; its header says \(4, 4\) of float64, 128 bytes"),
     "too-long": (npy(np.zeros((4, 4))) + b"0", "has 129 bytes of data"),
     "huge": (claims("(1000000000, 1000000000)"), r"has 16 bytes of data; its header says \(1000000000, 1000000000\)"),
-    "negative": (claims("(-1, -4)"), "has 16 bytes of data"),
-    "negative-alone": (claims("(-4,)"), "has 16 bytes of data"),
+    "negative": (claims("(-1, -4)"), "a shape that no array can have"),
+    "negative-alone": (claims("(-4,)"), "a shape that no array can have"),
+    "boolean-axis": (claims("(True, 4)"), "a shape that no array can have"),
+    "endless": (claims(f"({10**3000}, {10**3000})"), "a shape that no array can have"),
+    "endless-product": (claims(f"({'99999999, ' * 9})"), r"16 bytes of data; .* of float32, \d+\.\.\.\d+ bytes$"),
     "no-axis": (npy(np.float32(1)), "has no axis; the first is the items"),
     "many-axes": (claims(f"({'1, ' * 90})", b"\0" * 4), "a shape that no array can have"),
+    "very-many-axes": (claims(f"({'99999999, ' * 900})"), "a shape that no array can have"),
     "empty-and-huge": (claims("(0, 10000000000000000000000)", b""), "a shape that no array can have|holds 0 items"),
     "endless-nothing": (claims("(1000000000, 0)", b""), "holds 1000000000 items; from 1 to 64"),
     "no-items": (npy(np.zeros((0, 3))), "holds 0 items; from 1 to 64 are taken"),
@@ -89,6 +99,7 @@ WRONG = {
     "complex": (npy(np.array([1j])), "values of the type complex128"),
     "dates": (npy(np.array(["2026"], "M8[Y]")), "values of the type datetime64"),
     "records": (npy(np.zeros(2, [("a", "f4")])), "numbers and booleans are taken"),
+    "long-records": (claims("(4,)", descr=f"[('{'n' * 6000}', '<f4')]"), r"the type \[\('n{37}; numbers and booleans"),
     "bad-header": (header("{'descr': '<f4'"), "is no .npy file"),
     "code-header": (claims("__import__('os').getpid()"), "is no .npy file"),
     "bad-type": (claims("(4,)", descr="'nonsense'"), "is no .npy file"),
@@ -99,6 +110,7 @@ WRONG = {
     "zip-of-text": (npz(x=np.zeros(1))[:40] + b"x" * 60, "is no .npz that can be read: BadZipFile"),
     "unequal": (npz(x=np.zeros((2, 1)), y=np.zeros((3, 1))), "different numbers of them: {'x': 2, 'y': 3}"),
     "lone-number": (npz(x=np.zeros((2, 1)), y=np.float32(1)), "y has no axis; the first is the items"),
+    "long-name": (npz(**{"n" * 5000: np.float32(1)}), r"^n{12}\.\.\.n{13} has no axis"),
     "pickle-inside": (npz(x=np.array([{}])), r"x.npy holds Python objects"),
     "bomb": (npz(True, x=np.zeros(2 * MEGABYTE)), r"unpacks to 16000128 bytes; 1000000 are taken \(max_body_bytes\)"),
     "lying-bomb": (lying_bomb(), "is no .npz that can be read: BadZipFile|bytes of data; its header says"),

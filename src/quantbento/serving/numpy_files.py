@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import reprlib
 import zipfile
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,10 @@ import numpy as np
 from quantbento.core.errors import InvalidInput
 
 MOST_ARRAYS = 256  # in a .npz: more than any model has inputs
+MOST_AXES = 64  # NumPy's own limit
+
+_SHOWN = reprlib.Repr()  # names and numbers in a file may be of any length
+_SHOWN.maxdict = 64
 
 
 def items_of(body: bytes, max_items: int, max_bytes: int) -> list[Any]:
@@ -66,9 +71,11 @@ def _stacked(values: Sequence[Any]) -> np.ndarray:
 def _count(shapes: dict[str, tuple[int, ...]], max_items: int) -> int:
     counts = {name: shape[0] if shape else None for name, shape in shapes.items()}
     if None in counts.values():
-        raise InvalidInput(f"{next(n for n, c in counts.items() if c is None)} has no axis; the first is the items")
+        name = next(name for name, count in counts.items() if count is None)
+        raise InvalidInput(f"{_short(name)} has no axis; the first is the items")
     if len(set(counts.values())) != 1:
-        raise InvalidInput(f"the arrays' first axis is the items, and they have different numbers of them: {counts}")
+        told = _SHOWN.repr(counts)
+        raise InvalidInput(f"the arrays' first axis is the items, and they have different numbers of them: {told}")
     count = next(iter(counts.values())) or 0
     if not 1 <= count <= max_items:
         raise InvalidInput(f"the body holds {count} items; from 1 to {max_items} are taken")
@@ -83,7 +90,7 @@ def _archive(body: bytes, max_bytes: int) -> dict[str, np.ndarray]:
                 raise InvalidInput(f"the .npz holds {len(entries)} arrays; from 1 to {MOST_ARRAYS} are read")
             if (size := sum(entry.file_size for entry in entries)) > max_bytes:
                 raise InvalidInput(f"the .npz unpacks to {size} bytes; {max_bytes} are taken (max_body_bytes)")
-            return {e.filename.removesuffix(".npy"): _array(_unpacked(archive, e), e.filename) for e in entries}
+            return {e.filename.removesuffix(".npy"): _array(_unpacked(archive, e), _short(e.filename)) for e in entries}
     except InvalidInput:
         raise
     except Exception as error:  # damaged, encrypted, of an unknown compression: each raises something else
@@ -107,13 +114,23 @@ def _array(data: bytes, what: str) -> np.ndarray:
     except Exception:  # the header is a Python literal from outside
         raise InvalidInput(f"{what} is no .npy file, nor a .npz") from None
     if dtype.kind not in "biuf":
-        kind = "Python objects, which are not unpickled" if dtype.hasobject else f"values of the type {dtype}"
+        kind = "Python objects, which are not unpickled" if dtype.hasobject else f"values of the type {dtype!s:.40}"
         raise InvalidInput(f"{what} holds {kind}; numbers and booleans are taken")
+    if len(shape) > MOST_AXES or not all(type(size) is int and 0 <= size < 2**63 for size in shape):
+        raise InvalidInput(f"{what} has a shape that no array can have")
     wanted, there = math.prod(shape) * dtype.itemsize, len(data) - file.tell()
-    if min(shape, default=0) < 0 or wanted != there:
-        raise InvalidInput(f"{what} has {there} bytes of data; its header says {shape} of {dtype}, {wanted} bytes")
+    if wanted != there:
+        said = f"{shape} of {dtype}, {_SHOWN.repr(wanted)} bytes"
+        raise InvalidInput(f"{what} has {there} bytes of data; its header says {said}")
     try:
         flat = np.frombuffer(data, dtype, offset=file.tell()) if wanted else np.empty(0, dtype)
+        if dtype.kind == "b":
+            flat = flat.view(np.uint8) != 0  # any byte may stand there, and only 0 and 1 are booleans
         return flat.reshape(shape, order="F" if in_columns else "C")
-    except (ValueError, OverflowError):  # more axes than NumPy has, or nothing times more than it counts
+    except (ValueError, OverflowError):  # nothing, times more than NumPy counts
         raise InvalidInput(f"{what} has a shape that no array can have") from None
+
+
+def _short(name: str) -> str:
+    """It may be of any length."""
+    return _SHOWN.repr(name)[1:-1]

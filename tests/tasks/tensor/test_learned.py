@@ -86,5 +86,5 @@ def test_samples_are_sorted_by_input_and_must_name_what_the_model_has():
         arrays_of([{"b": [1, 2], "a": 3}], ["a", "b", "c"], every=True)
     with pytest.raises(QuantbentoError, match=r"does not have: 'lefd'; did you mean 'left'\?"):
         arrays_of([{"lefd": 1}], ["left"], every=True)
-    with pytest.raises(QuantbentoError, match="the samples cannot be used: a must be an array of numbers, and is not"):
+    with pytest.raises(QuantbentoError, match="samples cannot be used: a must be an array of numbers: it holds text"):
         arrays_of([{"a": ["x"]}], ["a"], every=True)

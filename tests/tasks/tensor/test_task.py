@@ -78,8 +78,10 @@ def test_one_output_is_answered_bare(one):
         ([1.0, float("-inf"), 2.0], "must be finite in float32"),
         (5.0, r"must have shape \(3,\), not \(\)"),
         ({"x": [1.0, 2.0, 3.0]}, r"has inputs \['x'\]; needed are \['input'\]"),
+        ({"x" * 1000: 1}, r"^has inputs \['x{12}\.\.\.x{13}'\]; needed"),
+        (dict.fromkeys(map(str, range(1000))), r"^has inputs \['0', .{,600}, \.\.\.\]; needed"),
     ],
-    ids=["short", "deep", "ragged", "none", "infinity", "scalar", "name"],
+    ids=["short", "deep", "ragged", "none", "infinity", "scalar", "name", "long-name", "many-names"],
 )
 def test_a_wrong_input_is_refused(one, item, message):
     with pytest.raises(InvalidInput, match=message):
@@ -89,7 +91,7 @@ def test_a_wrong_input_is_refused(one, item, message):
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        ([1.0, 2.0, 3.0], "must be a mapping with 'left' or 'right'"),
+        ([1.0, 2.0, 3.0], r"must be a mapping with the inputs \['left', 'right'\]"),
         ({"left": [1, 2, 3]}, r"has inputs \['left'\]; needed are \['left', 'right'\]"),
         ({"left": [1, 2, 3], "right": [1, 2, 3]}, r"right must have shape \(4, 3\)"),
     ],

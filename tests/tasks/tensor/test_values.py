@@ -1,5 +1,7 @@
 """What clients send becomes the model's type exactly, or is refused with the value that does not fit."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -55,8 +57,11 @@ def test_the_limits_of_a_type_are_in_it_and_what_is_beyond_is_not(dtype):
         ([1.0, 1e39], "float32", "x must be finite in float32"),
         ([1.0, None], "float32", "x must be numbers: it holds null$"),
         ([1, None], "int64", "x must be numbers: it holds null$"),
-        (["1", "2"], "float32", "x must be numbers, and is not$"),
-        ([1, "2", 10**30], "float32", "x must be numbers, and is not$"),
+        (["1", "2"], "float32", "x must be numbers: it holds text$"),
+        ([1, "2", 10**30], "float32", "x must be numbers: it holds text$"),
+        ([[1], [[2, "3"]]], "float32", "x must be numbers: it holds text$"),
+        ("1", "float32", "x must be numbers, and is not$"),
+        ([10**5000], "int64", r"x must be from .* \(int64\): it holds an integer of 16610 bits$"),
         ([[1.0], [1.0, 2.0]], "float32", "x must be numbers, and is not$"),
         ([{}], "float32", "x must be numbers, and is not$"),
         (np.array([1 + 2j]), "float32", "x must be numbers, and is not$"),
@@ -73,6 +78,22 @@ def test_booleans_are_numbers_and_whole_floats_are_integers():
     assert taken([True, False], "float32").tolist() == [1.0, 0.0]
     assert taken([3.0, -2.0], "int16").tolist() == [3, -2]
     assert taken([1.0, 0.0], "bool").tolist() == [True, False]
+
+
+def test_text_takes_no_memory():
+    """NumPy would make room for the longest text in each place: 40 GB here."""
+    tracemalloc.start()
+    with pytest.raises(InvalidInput, match="it holds text"):
+        taken(["a" * 1_000_000, *range(10_000)], "float32")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3_000_000
+
+
+def test_an_array_in_the_middle_of_a_body_is_aligned():
+    array = np.frombuffer(bytes(17), np.float32, offset=1)
+    assert not array.flags.aligned
+    assert taken(array, "float32").flags.aligned
 
 
 def test_an_array_of_the_right_type_is_not_copied():

@@ -7,6 +7,7 @@ shapes, or with different shared values, never meet in one batch.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from quantbento.core.errors import InvalidInput, QuantbentoError, one_of
+from quantbento.core.errors import InvalidInput, QuantbentoError
 from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.base import Arrays, Metric
 from quantbento.tasks.metrics import class_indices, output_metrics
@@ -23,6 +24,9 @@ from quantbento.tasks.tensor import graph, module
 from quantbento.tasks.tensor.inputs import Input
 from quantbento.tasks.tensor.layout import Layout
 from quantbento.tasks.tensor.options import TensorOptions, check_names
+
+_NAMES = reprlib.Repr()  # of what was sent: any number of names, of any length
+_NAMES.maxlist = 64
 
 
 class TensorTask(ArrayTask):
@@ -86,10 +90,11 @@ class TensorTask(ArrayTask):
         """Arrays by input name, each of the model's type and shape, without NaN and infinity."""
         if not isinstance(item, dict):
             if len(self.inputs) != 1:
-                raise InvalidInput(f"must be a mapping with {one_of(self.input_names)}")
+                raise InvalidInput(f"must be a mapping with the inputs {sorted(self.input_names)}")
             item = {self.input_names[0]: item}
         if set(item) != set(self.input_names):
-            raise InvalidInput(f"has inputs {sorted(map(str, item))}; needed are {sorted(self.input_names)}")
+            given = _NAMES.repr(sorted(map(str, item)))
+            raise InvalidInput(f"has inputs {given}; needed are {sorted(self.input_names)}")
         return {i.name: i.check(item[i.name]) for i in self.inputs}
 
     def encode(self, item: Arrays) -> Arrays:

@@ -27,7 +27,12 @@ def numbers(value: Any, what: str) -> np.ndarray:
         InvalidInput: it is ragged, or holds text, null or anything else that is no number.
     """
     try:
+        # NumPy would give every number the room that the longest text needs: terabytes for one request.
+        if isinstance(value, list) and _holds_text(value):
+            raise InvalidInput(f"{what}: it holds text")
         array = np.asarray(value)
+    except InvalidInput:
+        raise
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise InvalidInput(f"{what}, and is not") from None
     if array.dtype.kind == "O":  # what NumPy makes of integers that 64 bits do not hold, and of null
@@ -42,7 +47,7 @@ def numbers(value: Any, what: str) -> np.ndarray:
 
 
 def converted(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
-    """The same numbers in another type, in C order; without a copy where nothing has to change.
+    """The same numbers in another type, in C order and aligned; without a copy where nothing has to change.
 
     Raises:
         InvalidInput: one of them does not exist in that type.
@@ -52,7 +57,7 @@ def converted(array: np.ndarray, dtype: np.dtype, name: str) -> np.ndarray:
             _refuse(name, f"be {range_of(dtype)} ({dtype})", array, _outside(array, dtype))
         array = np.asarray([_as_float(member) for member in array.ravel()]).reshape(array.shape)
     if array.dtype == dtype:
-        result = np.asarray(array, order="C")
+        result = np.require(array, requirements=["C", "A"])
     elif dtype.kind == "b":
         _refuse(name, "be true or false", array, (array != 0) & (array != 1))
         result = array.astype(dtype, order="C")
@@ -75,6 +80,11 @@ def range_of(dtype: np.dtype) -> str:
     return f"from {np.iinfo(dtype).min} to {np.iinfo(dtype).max}"
 
 
+def _holds_text(values: list[Any]) -> bool:
+    kinds = set(map(type, values))
+    return str in kinds or (list in kinds and any(_holds_text(v) for v in values if type(v) is list))
+
+
 def _outside(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Where an integer type cannot hold the value. NumPy compares numbers of one type only, Python exactly."""
     low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
@@ -92,4 +102,10 @@ def _as_float(number: float) -> float:
 
 def _refuse(name: str, what: str, array: np.ndarray, wrong: np.ndarray) -> None:
     if wrong.any():
-        raise InvalidInput(f"{name} must {what}: it holds {array[wrong][0]}")
+        raise InvalidInput(f"{name} must {what}: it holds {_shown(array[wrong][0])}")
+
+
+def _shown(number: Any) -> str:
+    if isinstance(number, int) and number.bit_length() > 128:
+        return f"an integer of {number.bit_length()} bits"
+    return str(number)
