@@ -13,7 +13,7 @@ import pytest
 
 from quantbento.core.errors import InvalidInput
 from quantbento.serving import numpy_bodies
-from quantbento.serving.errors import BodyTooLarge, UnsupportedMediaType
+from quantbento.serving.errors import BodyTooLarge
 from quantbento.serving.numpy_bodies import NumpyBodies, numpy_operation, sent_items, wants_numpy
 from tests.serving.test_numpy_files import npy
 
@@ -86,14 +86,6 @@ def test_what_cannot_be_used_is_raised_where_the_endpoint_checks_its_inputs(body
     ask(endpoint, body)
     assert isinstance(endpoint.items, InvalidInput)
     assert said in str(endpoint.items)
-
-
-@pytest.mark.parametrize("form", ["multipart/form-data; boundary=x", "application/x-www-form-urlencoded"])
-def test_a_form_is_not_taken(form):
-    endpoint = Endpoint()
-    ask(endpoint, b"--x", content_type=form)
-    assert isinstance(endpoint.items, UnsupportedMediaType)
-    assert "is not taken: send JSON as application/json, or a .npy or .npz file as" in str(endpoint.items)
 
 
 def test_a_body_that_turns_out_too_large_is_told_as_such():

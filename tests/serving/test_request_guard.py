@@ -28,7 +28,7 @@ def answering(status: int):
 def client() -> TestClient:
     routes = [Route("/echo", echo, methods=["POST"])] + [Route(f"/{s}", answering(s)) for s in (200, 429, 500, 503)]
     app = Starlette(routes=routes)
-    app.add_middleware(RequestGuard, max_body_bytes=100)
+    app.add_middleware(RequestGuard, max_body_bytes=100, instead_of_forms="JSON")
     return TestClient(app)
 
 
@@ -51,3 +51,16 @@ def test_a_body_without_a_declared_length_is_counted(client):
 @pytest.mark.parametrize(("status", "told"), [(200, False), (429, True), (500, False), (503, True)])
 def test_retry_after(client, status, told):
     assert ("retry-after" in client.get(f"/{status}").headers) is told
+
+
+@pytest.mark.parametrize("form", ["multipart/form-data; boundary=x", "Application/x-www-form-urlencoded"])
+def test_a_form_is_415_and_told_what_to_send(client, form):
+    response = client.post("/echo", content=b"--x", headers={"content-type": form})
+    assert response.status_code == 415
+    assert response.json()["error"].endswith("is not taken: send JSON")
+
+
+def test_forms_pass_where_they_are_taken():
+    app = Starlette(routes=[Route("/echo", echo, methods=["POST"])])
+    app.add_middleware(RequestGuard, max_body_bytes=100)
+    assert TestClient(app).post("/echo", data={"a": "b"}).text == "3"

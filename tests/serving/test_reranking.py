@@ -66,7 +66,7 @@ def test_documents_may_be_mappings_with_a_text(given, texts):
 def test_a_request_has_documents_or_texts():
     assert one_of_both(["a"], None) == one_of_both(None, ["a"]) == ["a"]
     for both in ((["a"], ["b"]), (None, None)):
-        with pytest.raises(InvalidArgument, match="`documents` .* or `texts`"):
+        with pytest.raises(InvalidArgument, match=r"`documents` .* or `texts`"):
             one_of_both(*both)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from quantbento.serving.info import ModelInfo
 from quantbento.serving.logs import without_clients_mistakes
-from quantbento.serving.numpy_bodies import NumpyBodies, numpy_operation
+from quantbento.serving.numpy_bodies import MEDIA_TYPES, NumpyBodies, numpy_operation
 from quantbento.serving.openai_errors import OpenAIErrors
 from quantbento.serving.openapi_additions import OpenAPIAdditions, request_examples
 from quantbento.serving.request_guard import RequestGuard
@@ -23,8 +23,8 @@ S = TypeVar("S", bound="ModelService")
 def with_middleware(
     openai: bool = False, arrays: str | None = None, examples: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Callable[[Service[S]], Service[S]]:
-    """Class decorator, above `@bentoml.service`: `GET /info`, a limit on the size of bodies, advice for clients that
-    were turned away, and one line in the log for a client's mistake.
+    """Class decorator, above `@bentoml.service`: `GET /info`, a limit on the size of bodies, 415 for forms,
+    advice for clients that were turned away, and one line in the log for a client's mistake.
 
     Args:
         openai: whether the service has OpenAI's endpoints, whose errors have a shape of their own.
@@ -37,13 +37,18 @@ def with_middleware(
         served = service.inner.served
         if openai:
             service.add_asgi_middleware(OpenAIErrors)
+        instead: str | None = "JSON as application/json"
         for api in service.apis.values():
             if (additions := getattr(api.input_spec, "openapi_additions", None)) is not None:
                 service.add_asgi_middleware(OpenAPIAdditions, additions=additions(api.route))
+                instead = None  # it takes uploads
         for route, requests in (examples or {}).items():
             service.add_asgi_middleware(OpenAPIAdditions, additions=request_examples(route, requests))
         service.add_asgi_middleware(ModelInfo, served=served)
-        service.add_asgi_middleware(RequestGuard, max_body_bytes=served.settings.max_body_bytes)
+        if arrays:
+            instead = f"{instead}, or a .npy or .npz file as {MEDIA_TYPES[0]}"
+        limit = served.settings.max_body_bytes
+        service.add_asgi_middleware(RequestGuard, max_body_bytes=limit, instead_of_forms=instead)
         if arrays:
             service.add_asgi_middleware(OpenAPIAdditions, additions=numpy_operation(arrays))
             service.add_asgi_middleware(NumpyBodies, served=served, route=arrays, field="inputs")

@@ -14,14 +14,12 @@ from bentoml.exceptions import BentoMLException
 
 from quantbento.core.errors import InvalidInput
 from quantbento.serving.asgi import App, Message, Receive, Scope, Send
-from quantbento.serving.errors import UnsupportedMediaType
 from quantbento.serving.numpy_files import items_of
 
 if TYPE_CHECKING:
     from quantbento.serving.served import Served
 
 MEDIA_TYPES = ("application/octet-stream", "application/x-npy", "application/x-npz")
-FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")  # curl's types, where it is told none
 
 # Of the request that is being answered: what was sent in place of JSON, or why it cannot be used, and whether NumPy is
 # wanted back.
@@ -73,10 +71,10 @@ class NumpyBodies:
         sent_type = headers.get(b"content-type", "").partition(";")[0].strip()
         _wanted.set(wanted)
         send = _marked(send) if wanted else send
-        if sent_type not in (*MEDIA_TYPES, *FORMS):
+        if sent_type not in MEDIA_TYPES:
             await self.app(scope, receive, send)
             return
-        sent = Sent(_no_form(sent_type) if sent_type in FORMS else await self._items(receive))
+        sent = Sent(await self._items(receive))
         _sent.set(sent)
         scope, receive = self._as_json(scope, len(sent.items) if isinstance(sent.items, list) else 1, receive)
         try:
@@ -121,13 +119,6 @@ def numpy_operation(route: str) -> dict[str, Any]:
             }
         }
     }
-
-
-def _no_form(media_type: str) -> UnsupportedMediaType:
-    """BentoML would fail on a file in it, which is not JSON."""
-    return UnsupportedMediaType(
-        f"{media_type} is not taken: send JSON as application/json, or a .npy or .npz file as {MEDIA_TYPES[0]}"
-    )
 
 
 async def _body(receive: Receive) -> bytes:
