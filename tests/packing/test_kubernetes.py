@@ -197,7 +197,7 @@ def test_notes_say_what_is_left_to_do(store):
 def test_a_kustomization_of_the_users_own_goes_on_top_as_the_manual_shows_it(store):
     page = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    render(write_bento(store, "quantbento-embedding:v1"), output=Path("deploy/rendered/quantbento-embedding"))
+    render(write_bento(store, "minilm:v1"), output=Path("deploy/rendered/minilm"))
     Path("mine").mkdir()
     Path("mine", "kustomization.yaml").write_text(shown)
     manifests = Manifests(Path("mine"))

@@ -193,8 +193,8 @@ def test_the_services_of_an_overlay_take_its_settings(case, kinds, monkeypatch):
 
 @every_case
 def test_no_service_of_the_namespace_becomes_a_setting(case, monkeypatch):
-    """With service links a Service `quantbento-embedding-bento` is an environment variable that settings refuse."""
+    """With service links a Service `quantbento-model-bento` is an environment variable that settings refuse."""
     assert built(case).pod["enableServiceLinks"] is False
-    monkeypatch.setenv("QUANTBENTO_EMBEDDING_BENTO_PORT", "tcp://10.0.0.1:3000")
-    with pytest.raises(ValueError, match="unknown setting QUANTBENTO_EMBEDDING_BENTO_PORT"):
+    monkeypatch.setenv("QUANTBENTO_MODEL_BENTO_PORT", "tcp://10.0.0.1:3000")
+    with pytest.raises(ValueError, match="unknown setting QUANTBENTO_MODEL_BENTO_PORT"):
         ServiceSettings.model_validate({})

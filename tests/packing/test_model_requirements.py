@@ -54,6 +54,18 @@ def test_either_build_of_vllm_brings_its_module():
     assert missing.startswith("model:0a1b runs on vllm, which needs vllm; the Bento's packages do not have it.")
 
 
+@pytest.mark.parametrize(
+    ("task", "package"), [("text-ranking", "tokenizers"), ("image-classification", "pillow"), ("tensor", None)]
+)
+def test_packages_of_the_task_are_needed_too(task, package):
+    named = [
+        f"model:0a1b is a model for {task}, which needs {package}; the Bento's packages do not have it. Add it to its "
+        "requirements, or let them be written: quantbento build model:0a1b"
+    ]
+    assert problems("onnx", ["onnxruntime==1"], task) == (named if package else [])
+    assert problems("onnx", ["onnxruntime==1", f"{package}==1"], task) == []
+
+
 def test_a_package_of_another_name_than_its_module_is_known(project):
     assert needed_packages("my_runtime:Mine") == [("scikit-learn",)]
 

@@ -1,5 +1,5 @@
-"""From a wheel, in an empty folder: a model is served and built by its tag, and a project of one's own is written. What
-commands need beside the library is in the wheel, byte for byte as in the repository."""
+"""From a wheel, in an empty folder: a model is served, built and rendered for Kubernetes by its tag, and a project of
+one's own is written. What commands need beside the library is in the wheel, byte for byte as in the repository."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from tests.conftest import ROOT
 CARRIED = "quantbento/core/project/"
 AT_THE_TOP = ["service.py", "configs/bentos", "deploy/kubernetes"]
 POINTS = [[0.0, 1.0], [1.0, -0.5]]
+MODELS = ["my-moons-onnx-int8", "my-moons-torch-int8", "my-moons-openvino-int8"]
 
 pytestmark = pytest.mark.slow
 
@@ -120,7 +121,12 @@ def project(run, tmp_path_factory) -> Path:
     code = "import quantbento, onnxruntime; print(quantbento.__file__)"
     assert str(run.environment["PATH"]).split(os.pathsep)[0].removesuffix("/bin") in run(folder, f"python -c '{code}'")
     run(folder, "quantbento new my-moons")
+    recipe = folder / "my-moons/configs/my-moons.yaml"
     run(folder / "my-moons", "python save_models.py configs/my-moons.yaml")
+    of_openvino = yaml.safe_load(recipe.read_text())
+    of_openvino["variants"] = [{"name": "openvino-int8", "quantizer": "openvino-weights"}]
+    recipe.with_name("openvino.yaml").write_text(yaml.safe_dump(of_openvino))
+    run(folder / "my-moons", "python save_models.py configs/openvino.yaml")
     return folder / "my-moons"
 
 
@@ -130,12 +136,15 @@ def empty(tmp_path_factory, project) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(run, empty) -> Path:
-    """The Bento of a stored model, by its tag."""
-    run(empty, "quantbento build my-moons-torch-int8")
-    assert list(empty.iterdir()) == []
-    [bento] = (run.home / "bentos" / "my-moons-torch-int8").glob("*/bento.yaml")
-    return bento.parent
+def built(run, empty) -> dict[str, Path]:
+    """Bentos of two stored models, by their tags; none of the project's build files is for such a model."""
+    found = {}
+    for tag in MODELS[1:]:
+        run(empty, f"quantbento build {tag}")
+        assert list(empty.iterdir()) == []
+        [bento] = (run.home / "bentos" / tag).glob("*/bento.yaml")
+        found[tag] = bento.parent
+    return found
 
 
 def answers(server) -> list[int]:
@@ -161,7 +170,7 @@ def test_the_commands_of_its_readme_run(run, project):
 
 
 @pytest.mark.server
-@pytest.mark.parametrize("tag", ["my-moons-onnx-int8", "my-moons-torch-int8"])
+@pytest.mark.parametrize("tag", MODELS)
 def test_a_stored_model_is_served_by_its_tag_in_an_empty_folder(run, empty, tmp_path, monkeypatch, environments, tag):
     monkeypatch.chdir(empty)
     for name in set(os.environ) - set(run.environment):
@@ -173,54 +182,56 @@ def test_a_stored_model_is_served_by_its_tag_in_an_empty_folder(run, empty, tmp_
     assert list(empty.iterdir()) == []
 
 
-def test_a_bento_built_by_tag_holds_the_library_and_quantbentos_service(built, content):
-    source = files(built / "src")
+@pytest.mark.parametrize("tag", MODELS[1:])
+def test_a_bento_built_by_tag_holds_the_library_and_quantbentos_service(built, content, tag):
+    source, runtime = files(built[tag] / "src"), tag.split("-")[2]
     library = {name: data for name, data in source.items() if name.startswith("quantbento/")}
     assert library == {
         n: d for n, d in content.items() if n.endswith(".py") and CARRIED not in n and "dist-info" not in n
     }
     assert source["service.py"] == content[f"{CARRIED}service.py"]
-    description = yaml.safe_load((built / "bento.yaml").read_text())
-    assert description["labels"].items() >= {"task": "tensor", "runtime": "torch", "recipe": "my-moons"}.items()
+    description = yaml.safe_load((built[tag] / "bento.yaml").read_text())
+    assert description["labels"].items() >= {"task": "tensor", "runtime": runtime, "recipe": "my-moons"}.items()
     assert re.fullmatch(r"\d+(Mi|Gi)", description["services"][0]["config"]["resources"]["memory"])
+    listed = content[f"{CARRIED}configs/bentos/requirements/{runtime}.txt"].decode().splitlines()
+    packed = (built[tag] / "env/python/requirements.txt").read_text().splitlines()
+    assert set(packed) == set(listed)  # BentoML adds itself once more
 
 
 @pytest.mark.server
+@pytest.mark.parametrize("tag", MODELS[1:])
 def test_a_bento_built_by_tag_serves_where_the_library_is_not_installed(
-    run, built, empty, tmp_path, monkeypatch, environments
+    run, built, empty, tmp_path, monkeypatch, environments, tag
 ):
     monkeypatch.chdir(empty)
     for name in set(os.environ) - set(run.environment):
         monkeypatch.delenv(name)
     python = str(environments[1] / "python")
-    missing = subprocess.run([python, "-c", "import quantbento"], cwd=empty, env=run.environment, capture_output=True)
-    assert b"No module named 'quantbento'" in missing.stderr
-    command = [
-        python,
-        "-m",
-        "bentoml",
-        "serve",
-        "my-moons-torch-int8:latest",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        "{port}",
-    ]
+    # An installation from source leaves a folder `quantbento`, without code, beside its dependencies.
+    code = "import quantbento.core.errors"
+    missing = subprocess.run([python, "-c", code], cwd=empty, env=run.environment, capture_output=True)
+    assert b"No module named 'quantbento" in missing.stderr
+    command = [python, "-m", "bentoml", "serve", f"{tag}:latest", "--host", "127.0.0.1", "--port", "{port}"]
     with serve(command, run.environment, tmp_path / "server.log") as server:
         assert answers(server) == [0, 1]
-        assert httpx.get(f"{server.url}/info").json()["bento"].startswith("my-moons-torch-int8:")
+        assert httpx.get(f"{server.url}/info").json()["bento"].startswith(f"{tag}:")
 
 
-def test_an_image_and_manifests_come_of_it_in_an_empty_folder(run, built, tmp_path):
+@pytest.mark.parametrize("tag", MODELS[1:])
+def test_an_image_and_manifests_come_of_it_in_an_empty_folder(run, built, tmp_path, tag):
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    run(folder, "quantbento containerize my-moons-torch-int8 --context image")
+    run(folder, f"quantbento containerize {tag} --context image")
     assert (folder / "image/bento/src/quantbento/__init__.py").is_file()
-    assert list((folder / "image/models").glob("my-moons-torch-int8/*/manifest.json"))
-    run(folder, "quantbento deploy render my-moons-torch-int8 --keda")
-    rendered = folder / "deploy" / "rendered" / "my-moons-torch-int8"
+    assert list((folder / "image/models").glob(f"{tag}/*/manifest.json"))
+    told = run(folder, f"quantbento deploy render {tag} --keda --image registry.example/moons:1")
+    rendered = folder / "deploy" / "rendered" / tag
     for part in ("base", "overlays/cpu", "components/keda"):
         assert files(rendered, part) == {k: v for k, v in files(ROOT / "deploy/kubernetes", part).items()}
+    top = yaml.safe_load((rendered / "kustomization.yaml").read_text())
+    assert top["images"] == [{"name": "quantbento", "newName": "registry.example/moons", "newTag": "1"}]
+    [templates] = re.findall(r"copy (\S+) to deploy/kubernetes", told)
+    assert files(Path(templates)) == files(ROOT / "deploy/kubernetes")
 
 
 def test_a_build_file_that_is_kept_is_one_to_build_by_name(run, project, tmp_path):

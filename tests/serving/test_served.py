@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 import service  # noqa: F401 - so that its services are known
 from quantbento import __version__, store
+from quantbento.core import registry
+from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes import artifact
 from quantbento.serving import served
 from quantbento.serving.bento import Packed
 from quantbento.serving.errors import CannotServe
 from quantbento.serving.model import ServedModel
+from quantbento.serving.served import check_packages
 from quantbento.serving.settings import ServiceSettings
 from quantbento.tasks.tensor import TensorTask
+from quantbento.tasks.text import TextTask
 from tests.conftest import model_store
 from tests.serving.stored import save_stand_in
 
@@ -150,3 +156,14 @@ def test_a_package_that_the_task_needs_is_named(monkeypatch, bento_home, tmp_pat
     monkeypatch.setattr(TensorTask, "extra", "onnx")
     with pytest.raises(CannotServe, match=r"run: pip install 'quantbento\[onnx\]'$"):
         ServedModel(ServiceSettings(), "tensor").preflight()
+
+
+@pytest.mark.parametrize("task", registry.TASKS)
+def test_models_for_texts_need_tokenizers_and_no_others(monkeypatch, task):
+    monkeypatch.setattr(served, "missing_packages", lambda names: [name for name in names if name == "tokenizers"])
+    for runtime in ("torch", "onnx", "openvino"):
+        told = contextlib.nullcontext()
+        if issubclass(registry.task(task), TextTask):
+            told = pytest.raises(QuantbentoError, match=r"'tokenizers', .* run: pip install 'quantbento\[text\]'$")
+        with told:
+            check_packages({"task": task, "runtime": runtime})

@@ -105,7 +105,8 @@ def _of_runtime(stored: store.StoredModel, described: dict[str, Any]) -> tuple[d
 def _docker(stored: store.StoredModel, parts: dict[str, Any]) -> dict[str, Any]:
     """What the runtime wants of the image, on the Python that made the model: code that was pickled with it is for that
     one."""
-    made_with = ".".join(str(stored.manifest.get("environment", {}).get("python", DEFAULT_PYTHON)).split(".")[:2])
+    version = stored.manifest.get("environment", {}).get("python") or DEFAULT_PYTHON
+    made_with = ".".join(version.split(".")[:2])
     return ({} if made_with == DEFAULT_PYTHON else {"python_version": made_with}) | parts.get("docker", {})
 
 

@@ -1,4 +1,5 @@
-"""What a stored model needs of the Bento that serves it: packages of its runtime, and code from outside the project."""
+"""What a stored model needs of the Bento that serves it: packages of its runtime and of its task, and code from outside
+the project."""
 
 from __future__ import annotations
 
@@ -43,11 +44,17 @@ def problems(file: BuildFile, tag: str, described: dict[str, Any], pickled: Iter
             f"{tag} runs on {runtime}, which needs {', '.join(missing)}; the Bento's packages do not have it. Use a "
             f"Bento for that runtime: {_bentos_for(task, runtime) or f'quantbento build {tag}'}"
         )
-    if left_out := [name for name in pickled if canonicalize_name(name) not in file.packages]:
-        yield (
-            f"code that was saved with {tag} needs {', '.join(left_out)}; the Bento's packages do not have it. Add it "
-            f"to its requirements, or let them be written: quantbento build {tag}"
-        )
+    of_task = [_installed(module) for module in registry.task(task).modules]
+    others = {
+        f"{tag} is a model for {task}, which": [names[0] for names in of_task if not file.packages.keys() & set(names)],
+        f"code that was saved with {tag}": [name for name in pickled if canonicalize_name(name) not in file.packages],
+    }
+    for what, left_out in others.items():
+        if left_out:
+            yield (
+                f"{what} needs {', '.join(left_out)}; the Bento's packages do not have it. Add it to its requirements, "
+                f"or let them be written: quantbento build {tag}"
+            )
 
 
 def needed_packages(runtime: str) -> list[tuple[str, ...]]:

@@ -27,8 +27,8 @@ MODEL = "model.onnx"
 
 class OnnxRuntime(ArrayRuntime):
     name = "onnx"
-    modules = ("onnxruntime", "tokenizers")
-    distributions = ("onnxruntime", "tokenizers")
+    modules = ("onnxruntime",)
+    distributions = ("onnxruntime",)
     extra = "onnx"
     runs = ("onnx",)
     concurrent = True

@@ -28,8 +28,8 @@ class OpenVinoRuntime(ArrayRuntime):
     more of OpenVINO's properties of the CPU."""
 
     name = "openvino"
-    modules = ("openvino", "tokenizers")
-    distributions = ("openvino", "tokenizers")
+    modules = ("openvino",)
+    distributions = ("openvino",)
     extra = "openvino"
     concurrent = True
     reference_dtypes = ("bfloat16",)

@@ -23,8 +23,8 @@ class TorchRuntime(ArrayRuntime):
     outputs of other types stay what they are."""
 
     name = "torch"
-    modules = ("torch", "transformers", "tokenizers")
-    distributions = ("torch", "transformers", "tokenizers", "cloudpickle")
+    modules = ("torch", "transformers")
+    distributions = ("torch", "transformers", "cloudpickle")
     extra = "torch"
     runs = ("module",)
     reference_dtypes = ("bfloat16",)

@@ -43,7 +43,7 @@ class TensorTask(ArrayTask):
     metrics = {
         "accuracy": Metric(+1, labelled=True),
         "agreement": Metric(+1),
-        "sqnr_db": Metric(+1),
+        "sqnr_db": Metric(+1, recovers=False),
         "max_error": Metric(-1, recovers=False),
     }
     primary = ("accuracy", "sqnr_db", "agreement")
