@@ -27,6 +27,8 @@ TASKS = {
 QUANTIZERS = {
     "torch-dynamic": "quantbento.quantizers.torch.dynamic:TorchDynamic",
     "onnx-dynamic": "quantbento.quantizers.onnx.dynamic:OnnxDynamic",
+    "onnx-static": "quantbento.quantizers.onnx.static:OnnxStatic",
+    "onnx-weights": "quantbento.quantizers.onnx.weights:OnnxWeights",
     "openvino": "quantbento.quantizers.openvino.static:OpenVino",
     "openvino-weights": "quantbento.quantizers.openvino.weights:OpenVinoWeights",
     "rtn": "quantbento.quantizers.llm.rtn:Rtn",

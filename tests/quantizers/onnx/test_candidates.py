@@ -134,7 +134,7 @@ def test_what_can_be_asked_for_is_said(nodes, ops, told):
 def test_nothing_to_quantize_says_what_there_is():
     kinds = ["Add", "Add", "Mul", "Neg", "Abs", "Exp", "Log", "Sin", "Cos", "Tan", "Relu"]
     one = graph(*[(kind, ["x"], {}) for kind in kinds], ("MatMul", ["x", "heads"], {}))
-    assert str(nothing(one, OPS, find(one, OPS))) == (
+    assert str(nothing("onnx-dynamic", one, OPS, find(one, OPS))) == (
         "onnx-dynamic would quantize nothing: the graph has no MatMul, Gather with constant weights (it has 2 Add, "
         "1 Mul, 1 Neg, 1 Abs, 1 Exp, 1 Log, 1 Sin, 1 Cos, 3 others); "
         "left in full precision: 1 MatMul with weights of 3 dimensions"

@@ -25,6 +25,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from quantbento.core.cache import cache_folder
 from quantbento.core.errors import QuantbentoError
 
 COMPLETE = "quantbento.json"  # written when everything is installed; says what the environment holds
@@ -98,7 +99,7 @@ def _place(requirements: Sequence[str]) -> tuple[dict[str, Any], Path]:
     """What identifies an environment, and its folder."""
     content = {"python": platform.python_version(), "requirements": sorted(requirements)}
     name = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-    return content, Path(os.environ.get("QUANTBENTO_CACHE") or ".cache").absolute() / "environments" / name
+    return content, cache_folder("environments") / name
 
 
 def _make(final: Path, content: dict[str, Any], say: Callable[[str], None]) -> None:

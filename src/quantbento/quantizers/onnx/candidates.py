@@ -113,9 +113,9 @@ def refuse_quantized(graph: onnx.GraphProto) -> None:
         )
 
 
-def nothing(graph: onnx.GraphProto, ops: Collection[str], left: Candidates) -> QuantbentoError:
+def nothing(quantizer: str, graph: onnx.GraphProto, ops: Collection[str], left: Candidates) -> QuantbentoError:
     """Says that there is nothing to quantize, what there is, and what could be asked for."""
-    reason = f"onnx-dynamic would quantize nothing: the graph has no {', '.join(ops)} with constant weights"
+    reason = f"{quantizer} would quantize nothing: the graph has no {', '.join(ops)} with constant weights"
     has = f"(it has {listed(operators(graph), MOST_LISTED)})"
     return QuantbentoError("; ".join([f"{reason} {has}", *left.notes, *not_asked_for(graph, ops)]))
 

@@ -20,12 +20,13 @@ from pydantic import Field, model_validator
 from quantbento.core.errors import QuantbentoError, summary
 from quantbento.core.machine import saturates
 from quantbento.inputs.job import Job
-from quantbento.inputs.onnx_export import LARGEST_IN_ONE_FILE, quiet
-from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
+from quantbento.inputs.onnx_export import quiet
+from quantbento.quantizers.base import Quantized
 from quantbento.quantizers.onnx import per_token
-from quantbento.quantizers.onnx.candidates import find, not_asked_for, nothing, parameters, refuse_quantized
-from quantbento.quantizers.onnx.prepare import in_float32, prepared
-from quantbento.runtimes.onnx import MODEL, external_data
+from quantbento.quantizers.onnx.base import Graph, NodeOptions, OnnxQuantizer
+from quantbento.quantizers.onnx.candidates import not_asked_for
+from quantbento.quantizers.onnx.prepare import in_float32
+from quantbento.runtimes.onnx import MODEL
 
 if TYPE_CHECKING:
     import onnx
@@ -44,15 +45,11 @@ INTEGER_OPS = (
 )
 
 
-class OnnxDynamicOptions(QuantizerOptions):
+class OnnxDynamicOptions(NodeOptions):
     activations: Literal["per_token", "per_tensor"] = "per_token"
     per_channel: bool = Field(True, description="one scale per column of the weights")
     weight_type: Literal["int8", "uint8"] = "int8"
     reduce_range: bool = Field(False, description="7-bit weights, for x86 CPUs without VNNI, which saturate")
-    include_ops: list[str] | None = Field(None, description="operator types; by default all but convolutions")
-    exclude_ops: list[str] = []
-    include_nodes: list[str] = Field(["*"], description="fnmatch patterns of node names")
-    exclude_nodes: list[str] = []
 
     @model_validator(mode="after")
     def _possible(self) -> OnnxDynamicOptions:
@@ -71,20 +68,13 @@ class OnnxDynamicOptions(QuantizerOptions):
 
     @property
     def ops(self) -> list[str]:
-        """Operator types to quantize. Gemm counts as MatMul, because it is quantized as one."""
-        default = per_token.OPS if self.activations == "per_token" else PER_TENSOR_OPS
-        given = ["MatMul" if op == "Gemm" else op for op in self.include_ops or default]
-        return [op for op in dict.fromkeys(given) if op not in self.exclude_ops]
+        """Operator types to quantize; by default all but convolutions."""
+        return self.chosen_ops(per_token.OPS if self.activations == "per_token" else PER_TENSOR_OPS)
 
 
-class OnnxDynamic(Quantizer):
+class OnnxDynamic(OnnxQuantizer):
     name = "onnx-dynamic"
     scheme = "int8-dynamic"
-    runtimes = ("onnx",)
-    starts_from = ("module", "onnx")
-    modules = ("onnx", "onnxruntime", "onnxscript")
-    distributions = ("onnx", "onnxruntime", "onnxscript", "onnx-ir")
-    extra = "quantize"
     Options = OnnxDynamicOptions
 
     def quantize(self, job: Job, options: OnnxDynamicOptions, folder: Path) -> Quantized:
@@ -92,33 +82,20 @@ class OnnxDynamic(Quantizer):
 
         if not options.reduce_range and saturates():
             logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
-        canonical = job.canonical_onnx()
-        model = onnx.load(canonical.path)
-        refuse_quantized(model.graph)
-        before, all_parameters = {i.name for i in model.graph.initializer}, parameters(model.graph)
-        model = prepared(model)
-        options, notes = _possible(model, options)
-        found = find(model.graph, options.ops)
-        if not found.names:
-            raise nothing(model.graph, options.ops, found)
-        nodes = select(found.names, options.include_nodes, options.exclude_nodes, "node")
-        if not nodes:  # ONNX Runtime would read an empty list as all nodes
-            raise QuantbentoError(
-                f"onnx-dynamic would quantize nothing: the patterns leave none of the {len(found.names)} nodes"
-            )
-        in_float32(model.graph, nodes)
-        files = (canonical.path, *external_data(canonical.path))
-        large = sum(file.stat().st_size for file in files) > LARGEST_IN_ONE_FILE
+        graph = Graph.of(job)
+        options, notes = _possible(graph.model, options)
+        nodes, found = graph.choose(self.name, options.ops, options)
+        in_float32(graph.model.graph, nodes)
         if options.activations == "per_token":
-            per_token.quantize(model, nodes, options.per_channel, options.reduce_range)
-            onnx.save(model, folder / MODEL, save_as_external_data=large, location=f"{MODEL}.data")
+            per_token.quantize(graph.model, nodes, options.per_channel, options.reduce_range)
+            graph.save(folder)
         else:
-            _quantize_per_tensor(model, nodes, options, folder / MODEL, large)
-        counts, quantized = _count(onnx.load(folder / MODEL, load_external_data=False).graph, before)
-        notes = [*canonical.notes, *notes, *found.notes]
+            _quantize_per_tensor(graph, nodes, options, folder / MODEL)
+        counts, quantized = _count(onnx.load(folder / MODEL, load_external_data=False).graph, graph.initializers)
+        notes = [*graph.notes, *notes, *found.notes]
         if options.include_ops is None:
-            notes += not_asked_for(model.graph, [*options.ops, *options.exclude_ops])
-        return Quantized({}, counts, quantized, all_parameters, notes=notes)
+            notes += not_asked_for(graph.model.graph, [*options.ops, *options.exclude_ops])
+        return Quantized({}, counts, quantized, graph.parameters, notes=notes)
 
 
 def _possible(model: onnx.ModelProto, options: OnnxDynamicOptions) -> tuple[OnnxDynamicOptions, list[str]]:
@@ -133,22 +110,20 @@ def _possible(model: onnx.ModelProto, options: OnnxDynamicOptions) -> tuple[Onnx
     return options.model_copy(update={"activations": "per_tensor"}), [note]
 
 
-def _quantize_per_tensor(
-    model: onnx.ModelProto, nodes: list[str], options: OnnxDynamicOptions, path: Path, large: bool
-) -> None:
+def _quantize_per_tensor(graph: Graph, nodes: list[str], options: OnnxDynamicOptions, path: Path) -> None:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     try:
         with quiet():
             quantize_dynamic(
-                model,
+                graph.model,
                 str(path),
                 op_types_to_quantize=options.ops,
                 nodes_to_quantize=nodes,
                 per_channel=options.per_channel,
                 reduce_range=options.reduce_range,
                 weight_type=QuantType.QInt8 if options.weight_type == "int8" else QuantType.QUInt8,
-                use_external_data_format=large,
+                use_external_data_format=graph.large,
                 extra_options={"MatMulConstBOnly": True},
             )
     except Exception as error:

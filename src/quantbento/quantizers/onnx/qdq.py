@@ -1,0 +1,124 @@
+"""ONNX Runtime's static quantization of a graph's nodes, and what it did."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quantbento.core.cache import cache_folder
+from quantbento.core.errors import QuantbentoError, summary
+from quantbento.inputs.onnx_export import quiet
+from quantbento.quantizers.onnx.candidates import QUANTIZED
+from quantbento.quantizers.onnx.loading import session
+from quantbento.tasks.base import Arrays
+from quantbento.tasks.metrics import sqnr_db
+from quantbento.tasks.rows import holds_floats
+
+AROUND = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")  # compute nothing themselves
+
+
+class StaticQuantization:
+    """Quantizes nodes of one graph with ranges that are measured once, and kept for later runs.
+
+    Args:
+        path: the graph.
+        ops: operator types whose inputs and outputs are measured.
+        batches: calibration samples, by input name.
+        settings: what else `onnxruntime.quantization.quantize_static` is told.
+    """
+
+    def __init__(self, path: Path, ops: Sequence[str], batches: list[Arrays], settings: dict[str, Any]) -> None:
+        self.path, self.ops, self.batches, self.settings = path, list(ops), batches, settings
+        self.ranges = cache_folder("calibration") / f"{self._key()}.json"
+        self._expected: list[np.ndarray] | None = None
+
+    def write(self, nodes: list[str], target: Path) -> None:
+        """Writes the graph with these nodes quantized.
+
+        Raises:
+            QuantbentoError: ONNX Runtime stops at the graph.
+        """
+        from onnxruntime.quantization import quantize_static
+
+        self.ranges.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with quiet():
+                quantize_static(
+                    self.path,
+                    target,
+                    None if self.ranges.is_file() else _Reader(self.batches),
+                    op_types_to_quantize=self.ops,
+                    nodes_to_quantize=nodes,
+                    calibration_cache_path=self.ranges,
+                    **self.settings,
+                )
+        except Exception as error:  # its errors share no base class
+            raise QuantbentoError(f"ONNX Runtime could not quantize the graph: {summary(error)}") from error
+
+    def quality(self, nodes: list[str], target: Path) -> float:
+        """The SQNR in dB of the float outputs on the calibration samples, when these nodes are quantized."""
+        self.write(nodes, target)
+        self._expected = self._expected or _floats(self.path, self.batches)
+        return sqnr_db(np.concatenate(self._expected), np.concatenate(_floats(target, self.batches)))
+
+    def _key(self) -> str:
+        """What the ranges depend on."""
+        import onnxruntime
+
+        measured = {k: v for k, v in self.settings.items() if k in ("calibrate_method", "extra_options")}
+        digest = hashlib.sha256(repr((onnxruntime.__version__, self.ops, measured)).encode())
+        for file in sorted(self.path.parent.glob(f"{self.path.name}*")):
+            digest.update(file.read_bytes())
+        for name, values in (item for batch in self.batches for item in sorted(batch.items())):
+            digest.update(repr((name, values.dtype.str, values.shape)).encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()[:32]
+
+
+class _Reader:
+    """ONNX Runtime's `CalibrationDataReader`, which it knows by its methods. Batches are measured one after the other:
+    together, all that is measured would lie in memory, and histograms want batches of one size."""
+
+    def __init__(self, batches: list[Arrays]) -> None:
+        self.batches, self._left = batches, iter(batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self._left = iter(self.batches[start_index:end_index])
+
+    def get_next(self) -> Any:
+        return next(self._left, None)
+
+
+def count(path: Path, before: set[str], optimized: Path) -> tuple[dict[str, int], int]:
+    """The integer operators by type that ONNX Runtime makes of a file when it loads it, and the number of quantized
+    weights.
+
+    Args:
+        before: names of the weights of the graph that was quantized.
+        optimized: where what it makes is written.
+    """
+    import onnx
+
+    session(path, optimized)
+    after = onnx.load(optimized, load_external_data=False).graph
+    counts = Counter(node.op_type for node in after.node if node.op_type in QUANTIZED and node.op_type not in AROUND)
+    integers = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+    held = [i for i in onnx.load(path, load_external_data=False).graph.initializer if i.name not in before]
+    sizes = {i.name: prod(i.dims) for i in held if i.data_type in integers and "zero_point" not in i.name}
+    return dict(counts), sum(sizes.values())
+
+
+def _floats(path: Path, batches: list[Arrays]) -> list[np.ndarray]:
+    """The float outputs of a graph for some batches, flat."""
+    loaded = session(path)
+    outputs = [value for batch in batches for value in loaded.run(None, batch)]
+    return [value.astype(np.float32).ravel() for value in outputs if holds_floats(value)]

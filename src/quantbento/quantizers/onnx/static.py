@@ -1,0 +1,107 @@
+"""INT8 weights and activations for an ONNX graph, with scales measured once on calibration samples. For convolutions.
+
+Activations have one scale per tensor, so that a channel with large values costs all others their precision. Some nodes
+suffer far more from it than others. `min_sqnr_db` leaves those in full precision: every node is tried alone, and as
+many are quantized, the least harmful first, as the outputs allow.
+
+ONNX Runtime fuses batch normalisation into convolutions first. Its quantizer writes QuantizeLinear and
+DequantizeLinear around each node, which become integer operators when the file is loaded: these are counted.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from quantbento.core.errors import QuantbentoError, one_of
+from quantbento.core.machine import saturates
+from quantbento.inputs.job import Job
+from quantbento.quantizers.base import Quantized
+from quantbento.quantizers.onnx import qdq
+from quantbento.quantizers.onnx.base import Graph, NodeOptions, OnnxQuantizer
+from quantbento.quantizers.onnx.candidates import find
+from quantbento.quantizers.onnx.prepare import in_float32
+from quantbento.quantizers.onnx.qdq import StaticQuantization
+from quantbento.quantizers.sensitivity import harmful
+from quantbento.runtimes.onnx import MODEL
+
+logger = logging.getLogger("quantbento")
+OPS = ("Conv", "MatMul")
+METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}  # as ONNX Runtime calls them
+
+
+class OnnxStaticOptions(NodeOptions):
+    calibration_method: Literal["minmax", "entropy", "percentile"] = Field(
+        "minmax", description="what the range of an activation is: all that was seen, or without outliers"
+    )
+    percentile: float = Field(99.99, gt=50, le=100, description="for calibration_method: percentile")
+    activation_type: Literal["uint8", "int8"] = Field("uint8", description="uint8 is the fast one on x86")
+    symmetric_activations: bool = Field(False, description="true: no zero points")
+    weight_type: Literal["int8", "uint8"] = "int8"
+    per_channel: bool = Field(True, description="one scale per output channel of the weights")
+    reduce_range: bool = Field(False, description="7-bit weights, for x86 CPUs without VNNI, which saturate")
+    min_sqnr_db: float | None = Field(
+        None, gt=0, description="the most harmful nodes stay in full precision until the outputs have this SQNR"
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> OnnxStaticOptions:
+        if unknown := [op for op in self.include_ops or () if op not in (*OPS, "Gemm")]:
+            raise ValueError(f"{', '.join(unknown)} cannot be quantized; these can: {one_of((*OPS, 'Gemm'))}")
+        if "percentile" in self.model_fields_set and self.calibration_method != "percentile":
+            raise ValueError("percentile goes with calibration_method: percentile")
+        return self
+
+
+class OnnxStatic(OnnxQuantizer):
+    name = "onnx-static"
+    scheme = "int8-static"
+    data = "calibration"
+    Options = OnnxStaticOptions
+
+    def quantize(self, job: Job, options: OnnxStaticOptions, folder: Path) -> Quantized:
+        if not options.reduce_range and saturates():
+            logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
+        graph = Graph.of(job)
+        in_float32(graph.model.graph, find(graph.model.graph, OPS).names)
+        workspace = Path(tempfile.mkdtemp(dir=job.workspace))
+        path = graph.fuse(workspace / "fused.onnx")
+        nodes, found = graph.choose(self.name, options.chosen_ops(OPS), options)
+        quantization = StaticQuantization(path, OPS, job.calibration, _settings(options, graph.large))
+        left = list[str]()
+        if options.min_sqnr_db is not None:
+            with job.progress.stage(f"{self.name}: what quantizing each of {len(nodes)} nodes does") as advance:
+                tried = partial(quantization.quality, target=workspace / "tried.onnx")
+                left = harmful(tried, nodes, options.min_sqnr_db, advance)
+        nodes = [name for name in nodes if name not in left]
+        quantization.write(nodes, folder / MODEL)
+        counts, quantized = qdq.count(folder / MODEL, graph.initializers, workspace / "loaded.onnx")
+        if not counts:
+            raise QuantbentoError(f"onnx-static quantized none of the {len(nodes)} nodes that were chosen")
+        return Quantized({}, counts, quantized, graph.parameters, left_out=left, notes=[*graph.notes, *found.notes])
+
+
+def _settings(options: OnnxStaticOptions, large: bool) -> dict[str, Any]:
+    """The options as ONNX Runtime calls them."""
+    from onnxruntime.quantization import CalibrationMethod, QuantType
+
+    types = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8}
+    return {
+        "per_channel": options.per_channel,
+        "reduce_range": options.reduce_range,
+        "activation_type": types[options.activation_type],
+        "weight_type": types[options.weight_type],
+        "use_external_data_format": large,
+        "calibrate_method": CalibrationMethod[METHODS[options.calibration_method]],
+        "extra_options": {
+            "ActivationSymmetric": options.symmetric_activations,
+            "CalibPercentile": options.percentile,
+            "CalibStridedMinMax": 1,  # one batch at a time, whatever the method
+            "MatMulConstBOnly": True,
+        },
+    }
