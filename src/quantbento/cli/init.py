@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-LEVELS = ("99", "99.9")
+LEVELS = ("99", "99.5", "99.9")
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:

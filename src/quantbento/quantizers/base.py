@@ -17,6 +17,7 @@ from quantbento.inputs.job import Job
 from quantbento.tasks.source import SourceKind
 
 Data = Literal["calibration", "training"]
+Layers = Literal["linear", "convolution"]
 
 
 class QuantizerOptions(BaseModel):
@@ -65,6 +66,7 @@ class Quantizer(ABC):
         devices: devices it can work on, as PyTorch calls them.
         Options: the schema of a variant's `options`; unknown keys are refused, and every option has a default.
         quickest: options that only take time, with the least that still runs; a rehearsal uses them.
+        usual_for: `quantbento init` proposes it for models whose weights are mostly in such layers.
     """
 
     declares: ClassVar[tuple[str, ...]] = ("name", "scheme", "runtimes", "starts_from", "modules", "distributions")
@@ -80,6 +82,7 @@ class Quantizer(ABC):
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     Options: ClassVar[type[QuantizerOptions]] = QuantizerOptions
     quickest: ClassVar[dict[str, Any]] = {}
+    usual_for: ClassVar[tuple[Layers, ...]] = ("linear", "convolution")
 
     @classmethod
     def made_on_first_use(cls) -> str | None:

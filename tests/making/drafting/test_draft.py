@@ -15,6 +15,7 @@ from quantbento.core.errors import QuantbentoError, RecipeError
 from quantbento.making import plan
 from quantbento.making.drafting.draft import draft
 from quantbento.making.drafting.request import Request
+from quantbento.quantizers.torch.dynamic import TorchDynamic
 from tests.conftest import labelled_texts
 from tests.tiny_llama import write_tiny_llama
 
@@ -144,7 +145,8 @@ def test_a_quantizer_whose_package_is_missing_is_left_out_with_the_command(here,
 
 
 def test_without_any_quantizer_nothing_is_written_and_every_reason_told(here, tiny_classifier, monkeypatch):
-    loads = ("torch", "transformers")
+    loads = ("torch", "transformers", "tokenizers")
+    monkeypatch.setattr(TorchDynamic, "modules", ("cloudpickle",))
     monkeypatch.setattr(machine, "missing_packages", lambda names: [n for n in names if n not in loads])
     with pytest.raises(RecipeError, match="no quantizer can be used for it here") as caught:
         draft(Request(str(tiny_classifier)))

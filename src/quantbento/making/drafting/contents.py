@@ -12,10 +12,10 @@ from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError, one_of
 from quantbento.inputs import checkpoint
 from quantbento.inputs.source import NamedModel
-from quantbento.making.drafting import arrays, generation, task_choice
+from quantbento.making.drafting import arrays, generation, layers, task_choice
 from quantbento.making.drafting.document import Place
 from quantbento.making.drafting.facts import Facts, read
-from quantbento.making.drafting.levels import gates
+from quantbento.making.drafting.levels import LEVELS, gates
 from quantbento.making.drafting.named import Named
 from quantbento.making.drafting.request import Request
 from quantbento.making.drafting.sampling import Sampling, texts
@@ -75,7 +75,7 @@ def _of_arrays(request: Request, found: Named, model: NamedModel, staging: Path)
 
     evaluation, samples = sampling.find("evaluation", task, request.labels or [], make_up)
     task.create(source, checked, SampleSet(samples.inputs[:2], samples.labels))
-    choice = choose(task, kind, module=source.module)
+    choice = choose(task, kind, module=source.module, layers=layers.of(source))
     file = spec.onnx or spec.torchscript or spec.exported
     about = f"{file.name if file else spec.factory}, {_shape(samples)}"
     done = _assembled(request, found, task, options, task.metrics, evaluation, samples)
@@ -131,7 +131,7 @@ def _choose(found: Named, task: type[Task], facts: Facts) -> Choice:
             module = getattr(transformers, str(task.auto_class)).from_config(config, trust_remote_code=trust)
     except Exception:  # a model's own code can raise anything; loading it for real says what
         module = None
-    return choose(task, "module", module=module)
+    return choose(task, "module", module=module, layers=layers.of(SourceModel(module=module)))
 
 
 def _calibrates(request: Request, choice: Choice) -> bool:
@@ -177,8 +177,8 @@ def _why(
     request: Request, task: type[Task], metrics: dict[str, Metric], samples: SampleSet, wanted: dict[str, Any]
 ) -> dict[Place, str]:
     """Comments on the gates."""
-    other = "--level 99.9 asks for 99.9 %" if request.level == "99" else "--level 99 asks for 99 %"
-    told = f"A variant keeps at least {request.level} % of full precision's quality, as in MLPerf Inference; {other}."
+    others = " or ".join(f"--level {level}" for level in LEVELS if level != request.level)
+    told = f"A variant keeps at least {request.level} % of full precision's quality; {others} asks for another share."
     if "min" in wanted:
         told += " Here: of the energy of what the model gives, in decibels."
     better = [name for name in task.primary if name in metrics and metrics[name].labelled]

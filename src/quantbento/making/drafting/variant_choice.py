@@ -9,6 +9,7 @@ from typing import Any
 from quantbento.core import machine, registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.checkpoint import CheckpointFacts
+from quantbento.quantizers.base import Layers
 from quantbento.tasks.base import Task
 
 GROUP_SIZES = (128, 64, 32, 16)
@@ -41,7 +42,13 @@ class Choice:
         return any(registry.runtime_of(quantizer, self.task).Settings for quantizer in quantizers)
 
 
-def choose(task: type[Task], kind: str, checkpoint: CheckpointFacts | None = None, module: Any = None) -> Choice:
+def choose(
+    task: type[Task],
+    kind: str,
+    checkpoint: CheckpointFacts | None = None,
+    module: Any = None,
+    layers: Layers = "linear",
+) -> Choice:
     """The variants that this kind of model can have. Whether this machine has what they need is not looked at here: the
     checks of a dry run do that.
 
@@ -49,6 +56,7 @@ def choose(task: type[Task], kind: str, checkpoint: CheckpointFacts | None = Non
         kind: what the model is, in the words of `Quantizer.starts_from`.
         checkpoint: the layers of a model that stays on disk.
         module: a model that is held in memory; it may have no weights.
+        layers: what most of its weights are in.
     """
     choice = Choice(task)
     for name in registry.names("quantizer"):
@@ -62,6 +70,8 @@ def choose(task: type[Task], kind: str, checkpoint: CheckpointFacts | None = Non
             choice.leave_out(name, OTHER_KIND)
         elif quantizer.data == "training":
             choice.leave_out(name, "trains on data of yours: add it with `training:`")
+        elif layers not in quantizer.usual_for:
+            choice.leave_out(name, f"not the usual choice for {layers} layers: add it to compare")
         elif later := quantizer.made_on_first_use():
             choice.leave_out(name, f"{later}; add it when that is wanted")
         else:

@@ -75,6 +75,7 @@ class OnnxDynamicOptions(NodeOptions):
 class OnnxDynamic(OnnxQuantizer):
     name = "onnx-dynamic"
     scheme = "int8-dynamic"
+    usual_for = ("linear",)
     Options = OnnxDynamicOptions
 
     def quantize(self, job: Job, options: OnnxDynamicOptions, folder: Path) -> Quantized:

@@ -62,6 +62,7 @@ class OnnxStatic(OnnxQuantizer):
     name = "onnx-static"
     scheme = "int8-static"
     data = "calibration"
+    usual_for = ("convolution",)
     Options = OnnxStaticOptions
 
     def quantize(self, job: Job, options: OnnxStaticOptions, folder: Path) -> Quantized:

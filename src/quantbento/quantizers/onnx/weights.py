@@ -47,6 +47,7 @@ class OnnxWeightsOptions(NodeOptions):
 class OnnxWeights(OnnxQuantizer):
     name = "onnx-weights"
     scheme = "W8A8"
+    usual_for = ()  # slower than onnx-dynamic
     Options = OnnxWeightsOptions
 
     def scheme_of(self, options: OnnxWeightsOptions) -> str:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -22,6 +23,9 @@ from quantbento.quantizers.torch import scripted
 from quantbento.runtimes.module_files import program_of
 from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.base import Task
+
+if TYPE_CHECKING:
+    import torch
 
 
 class TorchDynamicOptions(QuantizerOptions):
@@ -38,6 +42,7 @@ class TorchDynamic(Quantizer):
     modules = ("torch",)
     distributions = ("torch", "cloudpickle")
     extra = "quantize"
+    usual_for = ("linear",)
     Options = TorchDynamicOptions
 
     def preflight_module(self, module: Any, options: TorchDynamicOptions) -> list[str]:
@@ -63,16 +68,26 @@ class TorchDynamic(Quantizer):
         _refuse_program(job.source.module)
         if isinstance(job.source.module, torch.jit.ScriptModule):
             return _quantize_scripted(job.source.module, job.task, options, folder)
-        module = _conv1d_as_linear(copy.deepcopy(job.source.module))
-        before = dict(module.named_modules())
-        candidates = {name: type(m) for name, m in before.items() if type(m) in _quantizable()}
-        chosen = _chosen(candidates, sorted(kind.__name__ for kind in _quantizable()), options)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            configs = {name: _qconfig(candidates[name], options.per_channel) for name in chosen}
-            torch.ao.quantization.quantize_dynamic(module, configs, dtype=torch.qint8, inplace=True)
+        module, done = quantized(job.source.module, options, {})
         runtime.save(module, folder)
-        return _count(before, module, chosen, _runtime_config(job.task, module, folder))
+        return replace(done, runtime_config=_runtime_config(job.task, module, folder))
+
+
+def quantized(
+    source: torch.nn.Module, options: TorchDynamicOptions, runtime_config: dict[str, Any]
+) -> tuple[torch.nn.Module, Quantized]:
+    """A copy of the module with INT8 layers, and what was done."""
+    import torch
+
+    module = _conv1d_as_linear(copy.deepcopy(source))
+    before = dict(module.named_modules())
+    candidates = {name: type(m) for name, m in before.items() if type(m) in _quantizable()}
+    chosen = _chosen(candidates, sorted(kind.__name__ for kind in _quantizable()), options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        configs = {name: _qconfig(candidates[name], options.per_channel) for name in chosen}
+        torch.ao.quantization.quantize_dynamic(module, configs, dtype=torch.qint8, inplace=True)
+    return module, _count(before, module, chosen, runtime_config)
 
 
 def _refuse_program(module: Any) -> None:
