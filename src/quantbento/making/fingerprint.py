@@ -31,7 +31,7 @@ def fingerprint(resolved: ResolvedRecipe, variant: ResolvedVariant, identities: 
         QuantbentoError: a function that the options name does not exist.
     """
     recipe, spec = resolved.recipe, variant.spec
-    unused = {kind for kind in ("calibration", "training") if variant.quantizer.data != kind}
+    unused = {kind for kind in ("calibration", "training") if not variant.quantizer.reads(kind)}
     outside = {
         "task": registry.identity("task", recipe.task),
         "quantizer": registry.identity("quantizer", spec.quantizer),

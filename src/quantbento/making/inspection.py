@@ -73,7 +73,7 @@ class Inspection:
         """Reports a model of a kind that the task does not take."""
         if kind == "onnx" and kind not in task.starts_from:
             self.say(("model", "onnx"), f"task {task.name!r} needs a PyTorch model, not an ONNX file")
-        for key in ("torchscript", "exported", "weights"):
+        for key in ("torchscript", "exported", "picklable", "weights"):
             if task.auto_class and isinstance(model, dict) and model.get(key):
                 told = f"task {task.name!r} needs a folder in hub format, for more than the weights is read from it"
                 self.say(("model", key), f"{told}; `{key}` is for the task 'tensor'")
@@ -138,7 +138,7 @@ class Inspection:
     def samples(self, quantizers: list[Any], data: Mapping[str, Any]) -> None:
         """Reports samples that no quantizer uses."""
         for kind in ("calibration", "training"):
-            if data.get(kind) and quantizers and not any(quantizer.data == kind for quantizer in quantizers):
+            if data.get(kind) and quantizers and not any(quantizer.reads(kind) for quantizer in quantizers):
                 names = ", ".join(dict.fromkeys(quantizer.name for quantizer in quantizers))
                 self.say((kind,), f"no quantizer of this recipe ({names}) needs {kind} samples; leave it out")
 

@@ -60,6 +60,7 @@ class Quantizer(ABC):
         starts_from: kinds of full-precision models it takes.
         data: what it needs besides the model: nothing, calibration samples, or training samples. It never gets the
             samples that its result is judged on.
+        optional_data: what it makes use of where a recipe has it.
         modules: the import names it needs, checked before any work starts.
         distributions: packages whose versions decide what it makes; part of the variant's fingerprint.
         extra: this project's extra that installs them; None where another package brings the quantizer.
@@ -76,6 +77,7 @@ class Quantizer(ABC):
     runtimes: ClassVar[tuple[str, ...]]
     starts_from: ClassVar[tuple[SourceKind, ...]]
     data: ClassVar[Data | None] = None
+    optional_data: ClassVar[Data | None] = None
     modules: ClassVar[tuple[str, ...]]
     distributions: ClassVar[tuple[str, ...]]
     extra: ClassVar[str | None] = None
@@ -83,6 +85,11 @@ class Quantizer(ABC):
     Options: ClassVar[type[QuantizerOptions]] = QuantizerOptions
     quickest: ClassVar[dict[str, Any]] = {}
     usual_for: ClassVar[tuple[Layers, ...]] = ("linear", "convolution")
+
+    @classmethod
+    def reads(cls, kind: str) -> bool:
+        """Whether it uses samples of this kind."""
+        return kind in (cls.data, cls.optional_data)
 
     @classmethod
     def made_on_first_use(cls) -> str | None:

@@ -1,10 +1,11 @@
 """INT8 weights and, at run time, 8-bit activations for an ONNX graph.
 
 The graph is the user's own in canonical form (`quantbento.inputs.onnx_graph`), or exported here (dynamo, opset 20,
-dynamic batch and sequence). By default activations have one scale per token (`per_token.py`); `activations: per_tensor`
-is ONNX Runtime's own dynamic quantization, which supports more operators. Convolutions are quantized only when asked
-for: ConvInteger is slower than a float convolution on most CPUs. The quantized nodes are counted in the result, because
-ONNX Runtime can silently skip every node (microsoft/onnxruntime#24459).
+dynamic batch and sequence). By default activations have one scale per token (`per_token.py`), and where the recipe has
+calibration samples they are smoothed first (`smoothing.py`); `activations: per_tensor` is ONNX Runtime's own dynamic
+quantization, which supports more operators. Convolutions are quantized only when asked for: ConvInteger is slower than
+a float convolution on most CPUs. The quantized nodes are counted in the result, because ONNX Runtime can silently skip
+every node (microsoft/onnxruntime#24459).
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from quantbento.inputs.job import Job
 from quantbento.inputs.onnx_export import quiet
 from quantbento.quantizers.base import Quantized
 from quantbento.quantizers.onnx import per_token
+from quantbento.quantizers.onnx.activations import measured, zero_point
 from quantbento.quantizers.onnx.base import Graph, NodeOptions, OnnxQuantizer
 from quantbento.quantizers.onnx.candidates import not_asked_for
 from quantbento.quantizers.onnx.prepare import in_float32
+from quantbento.quantizers.onnx.smoothing import smooth
 from quantbento.runtimes.onnx import MODEL
+from quantbento.tasks.base import Arrays
 
 if TYPE_CHECKING:
     import onnx
@@ -50,6 +54,12 @@ class OnnxDynamicOptions(NodeOptions):
     per_channel: bool = Field(True, description="one scale per column of the weights")
     weight_type: Literal["int8", "uint8"] = "int8"
     reduce_range: bool = Field(False, description="7-bit weights, for x86 CPUs without VNNI, which saturate")
+    smooth_quant_alpha: float | None = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of the activations' outliers that weights take; null: none",
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> OnnxDynamicOptions:
@@ -75,6 +85,7 @@ class OnnxDynamicOptions(NodeOptions):
 class OnnxDynamic(OnnxQuantizer):
     name = "onnx-dynamic"
     scheme = "int8-dynamic"
+    optional_data = "calibration"
     usual_for = ("linear",)
     Options = OnnxDynamicOptions
 
@@ -88,7 +99,8 @@ class OnnxDynamic(OnnxQuantizer):
         nodes, found = graph.choose(self.name, options.ops, options)
         in_float32(graph.model.graph, nodes)
         if options.activations == "per_token":
-            per_token.quantize(graph.model, nodes, options.per_channel, options.reduce_range)
+            points = _calibrate(graph.model, nodes, options.smooth_quant_alpha, job.calibration)
+            per_token.quantize(graph.model, nodes, options.per_channel, options.reduce_range, points)
             graph.save(folder)
         else:
             _quantize_per_tensor(graph, nodes, options, folder / MODEL)
@@ -97,6 +109,18 @@ class OnnxDynamic(OnnxQuantizer):
         if options.include_ops is None:
             notes += not_asked_for(graph.model.graph, [*options.ops, *options.exclude_ops])
         return Quantized({}, counts, quantized, graph.parameters, notes=notes)
+
+
+def _calibrate(
+    model: onnx.ModelProto, nodes: list[str], alpha: float | None, batches: list[Arrays] | None
+) -> dict[str, int]:
+    """Smooths the inputs of the products, and returns what stands for 0 in each; nothing without samples."""
+    products = [n.name for n in model.graph.node if n.op_type == "MatMul" and n.name in set(nodes)]
+    if not batches or not products:
+        return {}
+    if alpha is not None:
+        smooth(model, products, alpha, batches)
+    return {name: zero_point(seen) for name, seen in measured(model, products, batches).items()}
 
 
 def _possible(model: onnx.ModelProto, options: OnnxDynamicOptions) -> tuple[OnnxDynamicOptions, list[str]]:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from quantbento.core.errors import QuantbentoError, summary
+from quantbento.inputs.onnx_export import LARGEST_IN_ONE_FILE
+
+if TYPE_CHECKING:
+    import onnx
 
 
-def session(path: Path, optimized: Path | None = None, basic: bool = False) -> Any:
-    """The graph in ONNX Runtime. `optimized` is where what it made of it is written, `basic` without operators of its
-    own."""
+def session(model: Path | onnx.ModelProto, optimized: Path | None = None, basic: bool = False) -> Any:
+    """A file or a graph in ONNX Runtime.
+
+    Args:
+        optimized: where what it made of it is written.
+        basic: without operators of its own.
+    """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -19,13 +28,22 @@ def session(path: Path, optimized: Path | None = None, basic: bool = False) -> A
     options.graph_optimization_level = levels.ORT_ENABLE_BASIC if basic else levels.ORT_ENABLE_EXTENDED
     if optimized:
         options.optimized_model_filepath = str(optimized)
-        options.add_session_config_entry(
-            "session.optimized_model_external_initializers_file_name", f"{optimized.name}.data"
-        )
-    kept_apart = ["MatMulAddFusion"] if basic else []  # a Gemm would have to be taken apart again
+        weights = f"{optimized.name}.data"
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", weights)
+    settings = {
+        "providers": ["CPUExecutionProvider"],
+        "disabled_optimizers": ["MatMulAddFusion"] if basic else [],  # a Gemm would have to be taken apart again
+    }
     try:
-        return ort.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=kept_apart
-        )
+        if isinstance(model, Path):
+            return ort.InferenceSession(str(model), options, **settings)
+        if model.ByteSize() < LARGEST_IN_ONE_FILE:
+            return ort.InferenceSession(model.SerializeToString(), options, **settings)
+        import onnx
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            onnx.save(model, path, save_as_external_data=True, location="model.data")
+            return ort.InferenceSession(str(path), options, **settings)
     except Exception as error:  # its errors share no base class
         raise QuantbentoError(f"ONNX Runtime cannot load the graph: {summary(error)}") from error

@@ -3,37 +3,51 @@
 ONNX Runtime's own dynamic quantization takes one scale for a whole batch, so the answer to a text depends on the texts
 beside it: MiniLM's embeddings of a sentence alone and in a batch had a cosine as low as 0.95. With one scale per row,
 an answer is bit-identical whatever else is in the batch, it is nearer to full precision (mean cosine 0.997 instead of
-0.993), and it takes the same time. For x (rows, k) and weights w (k, n):
+0.993), and it takes the same time. For x (rows, k) and weights w (k, n), with z the number that stands for 0:
 
-    s = max|x| / 127 of each row        q = round(x / s) + 128, as uint8
-    y = s * (q - 128) @ w8 * s_w        with w8 the weights in int8 and s_w their scales
+    s = max(max x / (255 - z), max -x / z) of each row        q = round(x / s) + z, as uint8
+    y = s * (q - z) @ w8 * s_w                                with w8 the weights in int8 and s_w their scales
 
-An embedding table gets one scale per row, too.
+z is 128, and then s = max|x| / 127; or another number for activations that are mostly on one side, as behind a GELU,
+where calibration samples tell (`activations.py`). An embedding table gets one scale per row, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from quantbento.quantizers.onnx.activations import AXES_ARE_INPUTS
 from quantbento.quantizers.onnx.prepare import remove_unread
 
 OPS = ("MatMul", "Gather")
-OLDEST_OPSET = 13  # since then QuantizeLinear takes one scale per row
-_AXES_ARE_INPUTS = 18  # of ReduceMax
-_MINUS_ONE, _ONE, _ZERO = "quantbento/minus_one", "quantbento/one", "quantbento/zero"
+OLDEST_OPSET = 10  # since then there is QuantizeLinear
+MIDDLE = 128
+_MINUS_ONE = "quantbento/minus_one"
 
 
-def quantize(model: Any, nodes: Iterable[str], per_channel: bool, reduce_range: bool) -> Any:
+def quantize(
+    model: Any,
+    nodes: Iterable[str],
+    per_channel: bool,
+    reduce_range: bool,
+    zero_points: Mapping[str, int] | None = None,
+) -> Any:
     """Quantizes the named nodes to INT8, in place, and returns the model. They are MatMul and Gather nodes with
-    constant float32 weights of two dimensions. `reduce_range` leaves weights 7 bits."""
+    constant float32 weights of two dimensions.
+
+    Args:
+        per_channel: weights have one scale per column.
+        reduce_range: weights have 7 bits.
+        zero_points: what stands for 0 in an activation, by its name; 128 in all others.
+    """
     from onnx import helper
 
     chosen = set(nodes)
     opset = next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
-    rewriter = _Rewriter(model.graph, per_channel, 63 if reduce_range else 127, opset)
+    rewriter = _Rewriter(model.graph, per_channel, 63 if reduce_range else 127, opset, zero_points or {})
     for node in list(model.graph.node):
         if node.name not in chosen:
             rewriter.nodes.append(node)
@@ -50,17 +64,14 @@ def quantize(model: Any, nodes: Iterable[str], per_channel: bool, reduce_range: 
 class _Rewriter:
     """Collects the new graph's nodes and constants; `finish` replaces the old ones with them."""
 
-    def __init__(self, graph: Any, per_channel: bool, largest: int, opset: int) -> None:
+    def __init__(self, graph: Any, per_channel: bool, largest: int, opset: int, zero_points: Mapping[str, int]) -> None:
         self.graph, self.per_channel, self.largest, self.opset = graph, per_channel, largest, opset
+        self.zero_points = zero_points
         self.nodes: list[Any] = []
         self.constants: dict[str, np.ndarray] = {
             _MINUS_ONE: np.asarray([-1], np.int64),
-            _ONE: np.asarray([1], np.int64),
-            _ZERO: np.asarray([0], np.int64),
-            "quantbento/activation_zero_point": np.asarray(128, np.uint8),
             "quantbento/weight_zero_point": np.asarray(0, np.int8),
             "quantbento/unit_scale": np.asarray(1, np.float32),
-            "quantbento/inverse": np.asarray(1 / 127, np.float32),
             "quantbento/tiny": np.asarray(1e-12, np.float32),  # a row of zeros must not divide by zero
         }
         self._weights = {i.name: i for i in graph.initializer}
@@ -68,25 +79,22 @@ class _Rewriter:
 
     def matmul(self, node: Any) -> None:
         weight = self._array(node.input[1])
-        rows = self._quantized_rows(node.input[0], weight.shape[0])
+        rows = self._quantized_rows(node.input[0])
         name, shared = f"quantbento/{node.name}", f"quantbento/{node.input[1]}"  # layers may share their weights
         scale = np.abs(weight).max(axis=0 if self.per_channel else None) / self.largest
         scale = np.where(scale == 0, 1, scale).astype(np.float32)
         self.constants[f"{shared}/weight"] = self._rounded(weight / scale)
         self.constants[f"{shared}/weight_scale"] = scale
-        self.constants[f"{name}/width"] = np.asarray([weight.shape[1]], np.int64)
         integer = (
             f"{rows}/quantized",
             f"{shared}/weight",
             "quantbento/unit_scale",
             f"{shared}/weight_scale",
-            "quantbento/activation_zero_point",
+            self._zero_point(node.input[0]),
             "quantbento/weight_zero_point",
         )
         self._add("MatMulIntegerToFloat", integer, f"{name}/unscaled", domain="com.microsoft")
-        self._add("Mul", (f"{name}/unscaled", f"{rows}/scale_column"), f"{name}/scaled")
-        self._add("Concat", (f"{rows}/leading_shape", f"{name}/width"), f"{name}/shape", axis=0)
-        self._add("Reshape", (f"{name}/scaled", f"{name}/shape"), node.output[0])
+        self._add("Mul", (f"{name}/unscaled", f"{rows}/scale"), node.output[0])
 
     def gather(self, node: Any) -> None:
         table = self._array(node.input[0])
@@ -110,27 +118,40 @@ class _Rewriter:
         self.graph.initializer.extend(new)
         remove_unread(self.graph)
 
-    def _quantized_rows(self, activation: str, width: int) -> str:
+    def _quantized_rows(self, activation: str) -> str:
         """Adds the nodes that quantize an activation, once. Returns the prefix of their outputs' names."""
         if activation in self._rows:
             return self._rows[activation]
         name = self._rows[activation] = f"quantbento/rows/{activation}"
-        self.constants[f"{name}/flat_shape"] = np.asarray([-1, width], np.int64)
-        self._add("Reshape", (activation, f"{name}/flat_shape"), f"{name}/flat")
-        self._add("Abs", (f"{name}/flat",), f"{name}/absolute")
-        if self.opset >= _AXES_ARE_INPUTS:
-            self._add("ReduceMax", (f"{name}/absolute", _MINUS_ONE), f"{name}/largest", keepdims=0)
+        zero_point = self.zero_points.get(activation, MIDDLE)
+        if zero_point == MIDDLE:
+            self._add("Abs", (activation,), f"{name}/absolute")
+            parts = [self._steps("ReduceMax", f"{name}/absolute", f"{name}/step", 1 / 127)]
         else:
-            self._add("ReduceMax", (f"{name}/absolute",), f"{name}/largest", axes=[-1], keepdims=0)
-        self._add("Mul", (f"{name}/largest", "quantbento/inverse"), f"{name}/raw_scale")
-        self._add("Max", (f"{name}/raw_scale", "quantbento/tiny"), f"{name}/scale")
-        self._add("Shape", (f"{name}/scale",), f"{name}/count")
-        self._add("Expand", ("quantbento/activation_zero_point", f"{name}/count"), f"{name}/zero_points")
-        quantize = (f"{name}/flat", f"{name}/scale", f"{name}/zero_points")
-        self._add("QuantizeLinear", quantize, f"{name}/quantized", axis=0)
-        self._add("Unsqueeze", (f"{name}/scale", _ONE), f"{name}/scale_column")
-        self._add("Shape", (activation,), f"{name}/shape")
-        self._add("Slice", (f"{name}/shape", _ZERO, _MINUS_ONE), f"{name}/leading_shape")
+            parts = [
+                self._steps("ReduceMax", activation, f"{name}/step_above", 1 / (255 - zero_point)),
+                self._steps("ReduceMin", activation, f"{name}/step_below", -1 / zero_point),
+            ]
+        self._add("Max", (*parts, "quantbento/tiny"), f"{name}/scale")
+        self._add("Div", (activation, f"{name}/scale"), f"{name}/scaled")
+        quantize = (f"{name}/scaled", "quantbento/unit_scale", self._zero_point(activation))
+        self._add("QuantizeLinear", quantize, f"{name}/quantized")
+        return name
+
+    def _steps(self, op: str, of: str, output: str, factor: float) -> str:
+        """A row's largest or smallest number, as a scale."""
+        if self.opset >= AXES_ARE_INPUTS:
+            self._add(op, (of, _MINUS_ONE), f"{output}/number", keepdims=1)
+        else:
+            self._add(op, (of,), f"{output}/number", axes=[-1], keepdims=1)
+        self.constants[f"{output}/factor"] = np.asarray(factor, np.float32)
+        self._add("Mul", (f"{output}/number", f"{output}/factor"), output)
+        return output
+
+    def _zero_point(self, activation: str) -> str:
+        value = self.zero_points.get(activation, MIDDLE)
+        name = f"quantbento/activation_zero_point/{value}"
+        self.constants[name] = np.asarray(value, np.uint8)
         return name
 
     def _rounded(self, values: np.ndarray) -> np.ndarray:
