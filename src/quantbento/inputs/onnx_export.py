@@ -41,13 +41,8 @@ def export(source: torch.nn.Module, task: ArrayTask, path: Path) -> None:
                 _write_torchscript(source, example, task, path)
             else:
                 module = _positional(source, task.input_names, task.output_names)
-                try:
+                with _eager_attention(source):
                     _write(module, program_of(source), example, task, path)
-                except Exception:
-                    with _eager_attention(source) as changed:
-                        if not changed:
-                            raise
-                        _write(module, program_of(source), example, task, path)
     except Exception as error:
         path.unlink(missing_ok=True)
         raise QuantbentoError(f"the model could not be exported to ONNX: {summary(error)}") from error
@@ -108,16 +103,16 @@ def _positional(module: Any, names: list[str], outputs: list[str]) -> Any:
 
 
 @contextlib.contextmanager
-def _eager_attention(source: Any) -> Iterator[bool]:
-    """A Transformers model with attention in single steps, and whether that changes it. Of windows (Swin), PyTorch's
-    fused attention cannot be exported with a batch of any size."""
+def _eager_attention(source: Any) -> Iterator[None]:
+    """A Transformers model with attention in single steps. PyTorch's fused attention becomes more operators, for rows
+    that are masked as a whole, and that of windows (Swin) cannot be exported with a batch of any size."""
     before = getattr(getattr(source, "config", None), "_attn_implementation", None)
     if before in (None, "eager") or not hasattr(source, "set_attn_implementation"):
-        yield False
+        yield
         return
     source.set_attn_implementation("eager")
     try:
-        yield True
+        yield
     finally:
         source.set_attn_implementation(before)
 
