@@ -60,7 +60,7 @@ class Predictor:
 
     def run(self, checked: Sequence[Any]) -> Arrays:
         """What the model gives for inputs that went through `check`: arrays by name, one row per input."""
-        encoded = [self.task.encode(item) for item in checked]
+        encoded = self.task.encode_all(checked)
         chunks = self._chunks(encoded)
 
         def run(chunk: list[int]) -> Arrays:

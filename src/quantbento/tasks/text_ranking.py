@@ -78,8 +78,8 @@ class TextRanking(TextTask):
             raise InvalidInput('must be {"query": text, "document": text}')
         return {name: checked_text(item[name], f"{name} ") for name in self.fields}
 
-    def encode(self, item: dict[str, str]) -> dict[str, list[int]]:
-        return self.text.encode(item["query"], item["document"])
+    def parts(self, item: dict[str, str]) -> tuple[str, ...]:
+        return item["query"], item["document"]
 
     def postprocess(self, outputs: Arrays, batch: Arrays) -> Arrays:
         """Logits (pairs, 1 or 2) to one per pair, (pairs,)."""

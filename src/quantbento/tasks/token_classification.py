@@ -91,8 +91,8 @@ class TokenClassification(TextTask):
         checked_text(_text(item))
         return list(item)
 
-    def encode(self, item: Item) -> dict[str, list[int]]:
-        return self.text.encode(_text(item))
+    def parts(self, item: Item) -> tuple[str, ...]:
+        return (_text(item),)
 
     def postprocess(self, outputs: Arrays, batch: Arrays) -> Arrays:
         """Logits (texts, tokens, labels) to probabilities, (tokens, labels) for each text, without padding."""
