@@ -34,6 +34,6 @@ def test_progress_is_told():
 
 def test_what_cannot_be_reached_is_an_error():
     with pytest.raises(
-        QuantbentoError, match="min_sqnr_db 0 cannot be reached: with b alone quantized, there are -1.0 dB"
+        QuantbentoError, match=r"min_sqnr_db 0 cannot be reached: with b alone quantized, there are -1\.0 dB"
     ):
         harmful(quality, list(NOISE), 0, lambda done, total: None)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from quantbento.core.errors import QuantbentoError, summary
+from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes.base import ArrayRuntime, ReferenceJob
 
 if TYPE_CHECKING:
@@ -52,7 +52,12 @@ class OpenVinoRuntime(ArrayRuntime):
             "ENABLE_CPU_PINNING": False,  # processes beside each other would be pinned to the same cores
             **config.get("properties", {}),
         }
-        return cls(engine().Core().compile_model(folder / MODEL, "CPU", properties))
+        openvino = engine()
+        try:
+            return cls(openvino.Core().compile_model(folder / MODEL, "CPU", properties))
+        except RuntimeError as error:
+            version = openvino.__version__.split("-")[0]
+            raise QuantbentoError(f"OpenVINO {version} cannot load the graph: {_reason(error)}") from error
 
     @classmethod
     def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:
@@ -86,14 +91,25 @@ def read_onnx(path: Path) -> ov.Model:
     """An ONNX file as OpenVINO's graph.
 
     Raises:
-        QuantbentoError: OpenVINO does not know one of its operators.
+        QuantbentoError: it is no ONNX file, or OpenVINO does not know one of its operators.
     """
+    openvino = engine()
     try:
-        return engine().Core().read_model(path)
+        return openvino.Core().read_model(path)
     except RuntimeError as error:
-        raise QuantbentoError(f"OpenVINO cannot read the ONNX graph: {summary(error)}") from error
+        version = openvino.__version__.split("-")[0]
+        raise QuantbentoError(
+            f"OpenVINO {version} cannot read the ONNX graph: {_reason(error)}; use a quantizer for another "
+            "runtime, such as onnx-dynamic"
+        ) from error
 
 
 def save(model: ov.Model, folder: Path) -> None:
     """Writes a graph into an artifact folder, its weights in the types they have."""
     engine().save_model(model, folder / MODEL, compress_to_fp16=False)
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last line of OpenVINO's message; those before it are places in its source."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].lstrip("- ").rstrip(". ") if lines else type(error).__name__

@@ -4,31 +4,44 @@ Activations have one scale a tensor, so that a channel with large values costs a
 have such channels. SmoothQuant (Xiao et al. 2022, https://arxiv.org/abs/2211.10438) moves a share of them into the
 weights, which have one scale a channel: with x (rows, channels), w (channels, n) and s_j = max|x_j|^alpha /
 max|w_j|^(1 - alpha), x w = (x / s) (s w).
+
+`min_sqnr_db` leaves the most harmful operators in full precision: every one is tried alone, and as many are quantized,
+the least harmful first, as the outputs allow. Sums are among them, because NNCF rounds what they read. Its own
+`quantize_with_accuracy_control` (nncf 3.4) takes operators back one by one, which helps little until the last one, and
+restores weights of before SmoothQuant beside inputs that are divided by s.
 """
 
 from __future__ import annotations
 
 import logging
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.core.machine import saturates
+from quantbento.core.machine import default_threads, saturates
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions
+from quantbento.quantizers.base import Quantized
 from quantbento.quantizers.openvino import graph
-from quantbento.quantizers.openvino.nncf import DISTRIBUTIONS, MODULES, left_out, quiet_nncf
-from quantbento.runtimes.openvino import MODEL, engine, read_onnx, save
+from quantbento.quantizers.openvino.base import OpenVinoQuantizer, OperatorOptions, Source, counts
+from quantbento.quantizers.openvino.nncf import quiet_nncf
+from quantbento.quantizers.sensitivity import harmful
+from quantbento.runtimes.openvino import OpenVinoRuntime, save
+from quantbento.tasks.base import Arrays
+from quantbento.tasks.metrics import sqnr_db
+from quantbento.tasks.rows import flat, holds_floats
 
 if TYPE_CHECKING:
     import openvino as ov
 
 logger = logging.getLogger("quantbento")
+TO_RANK = 4  # batches of calibration samples that show which operators are harmful
 
 
-class OpenVinoOptions(QuantizerOptions):
+class OpenVinoOptions(OperatorOptions):
     model_type: Literal["transformer", "other"] | None = Field(
         None, description="transformer, where the graph has attention; by default it is looked for"
     )
@@ -43,8 +56,9 @@ class OpenVinoOptions(QuantizerOptions):
     )
     fast_bias_correction: bool = Field(True, description="false: slower, layer after layer")
     reduce_range: bool = Field(False, description="7-bit weights, for x86 CPUs without VNNI, which saturate")
-    exclude_nodes: list[str] = Field([], description="fnmatch patterns of operators' names")
-    exclude_ops: list[str] = Field([], description="fnmatch patterns of operators' types, as OpenVINO calls them")
+    min_sqnr_db: float | None = Field(
+        None, gt=0, description="the most harmful operators stay in full precision until the outputs have this SQNR"
+    )
 
     @model_validator(mode="after")
     def _possible(self) -> OpenVinoOptions:
@@ -53,51 +67,87 @@ class OpenVinoOptions(QuantizerOptions):
         return self
 
 
-class OpenVino(Quantizer):
+class OpenVino(OpenVinoQuantizer):
     name = "openvino"
     scheme = "int8-static"
-    runtimes = ("openvino",)
-    starts_from = ("module", "onnx")
     data = "calibration"
-    modules = MODULES
-    distributions = DISTRIBUTIONS
-    extra = "quantize"
     Options = OpenVinoOptions
 
     def quantize(self, job: Job, options: OpenVinoOptions, folder: Path) -> Quantized:
         if not options.reduce_range and saturates():
             logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
-        source = read_onnx(job.onnx())
-        parameters = graph.parameters(source)
+        source = Source.of(job)
         transformer = options.model_type == "transformer" or (
-            options.model_type is None and graph.has_attention(source)
+            options.model_type is None and graph.has_attention(source.model)
         )
-        save(_quantize(source, job.calibration, options, transformer), folder)
-        counts, quantized = graph.quantized(engine().Core().read_model(folder / MODEL))
-        if not counts:
-            raise QuantbentoError(
-                f"openvino quantized nothing: the graph has {', '.join(sorted(set(graph.operators(source).values())))}"
-            )
+        quantization = StaticQuantization(source.model, job.calibration, options, transformer)
+        some = StaticQuantization(source.model, job.calibration[:TO_RANK], options, transformer)
+        chosen = source.left(options)
+        whole = quantization.without(chosen)
+        found = source.write(self.name, whole, chosen, folder)
+        harm = list[str]()
+        if options.min_sqnr_db is not None:
+            rounded = [operator.name for operator in found] + graph.rounded(whole)
+            nodes = [name for name in dict.fromkeys(rounded) if name in source.operators]
+            space = Path(tempfile.mkdtemp(dir=job.workspace))
+
+            def quality(tried: list[str]) -> float:
+                if not (left := [node for node in nodes if node not in tried]):
+                    return quantization.quality(whole, job.task, space)
+                used = some if len(tried) == 1 else quantization
+                return used.quality(used.without([*chosen, *left]), job.task, space)
+
+            with job.progress.stage(f"{self.name}: what quantizing each of {len(nodes)} operators does") as advance:
+                harm = harmful(quality, nodes, options.min_sqnr_db, advance)
+            if {operator.name for operator in found} <= set(harm):
+                raise QuantbentoError(
+                    f"min_sqnr_db {options.min_sqnr_db:g} leaves nothing quantized; take less, or openvino-weights"
+                )
+        if harm:
+            found = source.write(self.name, quantization.without([*chosen, *harm]), chosen, folder)
         notes = []
         if not transformer and "smooth_quant_alpha" in options.model_fields_set and options.smooth_quant_alpha:
             notes.append("smooth_quant_alpha had no effect: the graph has no attention; see model_type")
-        return Quantized({}, counts, quantized, parameters, notes=notes)
+        return Quantized({}, counts(found), graph.weights(found), source.parameters, left_out=harm, notes=notes)
 
 
-def _quantize(source: ov.Model, batches: list[Any], options: OpenVinoOptions, transformer: bool) -> ov.Model:
-    with quiet_nncf() as nncf:
-        alpha = -1.0 if options.smooth_quant_alpha is None else options.smooth_quant_alpha  # NNCF: -1 is off
-        advanced = nncf.AdvancedQuantizationParameters(
-            smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=alpha),
-            overflow_fix=nncf.OverflowFix.ENABLE if options.reduce_range else nncf.OverflowFix.DISABLE,
-        )
-        return nncf.quantize(
-            source,
-            nncf.Dataset(batches),
-            subset_size=len(batches),
-            model_type=nncf.ModelType.TRANSFORMER if transformer else None,
-            preset=nncf.QuantizationPreset(options.preset) if options.preset else None,
-            fast_bias_correction=options.fast_bias_correction,
-            ignored_scope=left_out(nncf, source, options.exclude_nodes, options.exclude_ops),
-            advanced_parameters=advanced,
-        )
+class StaticQuantization:
+    """Quantizes one graph, which does not change."""
+
+    def __init__(self, source: ov.Model, batches: list[Arrays], options: OpenVinoOptions, transformer: bool) -> None:
+        self.source, self.batches, self.options, self.transformer = source, batches, options, transformer
+        self._expected: np.ndarray | None = None
+
+    def without(self, left: list[str]) -> ov.Model:
+        """The graph quantized, but for these operators."""
+        options = self.options
+        with quiet_nncf() as nncf:
+            alpha = -1.0 if options.smooth_quant_alpha is None else options.smooth_quant_alpha  # NNCF: -1 is off
+            advanced = nncf.AdvancedQuantizationParameters(
+                smooth_quant_alphas=nncf.AdvancedSmoothQuantParameters(matmul=alpha),
+                overflow_fix=nncf.OverflowFix.ENABLE if options.reduce_range else nncf.OverflowFix.DISABLE,
+            )
+            return nncf.quantize(
+                self.source,
+                nncf.Dataset(self.batches),
+                subset_size=len(self.batches),
+                model_type=nncf.ModelType.TRANSFORMER if self.transformer else None,
+                preset=nncf.QuantizationPreset(options.preset) if options.preset else None,
+                fast_bias_correction=options.fast_bias_correction,
+                ignored_scope=nncf.IgnoredScope(names=left),
+                advanced_parameters=advanced,
+            )
+
+    def quality(self, quantized: ov.Model, task: Any, space: Path) -> float:
+        """The SQNR in dB of what the task makes of a quantized graph's outputs, on the calibration samples. `space` is
+        a folder to write to."""
+        if self._expected is None:
+            self._expected = self._rows(self.source, task, space)
+        return sqnr_db(self._expected, self._rows(quantized, task, space))
+
+    def _rows(self, model: ov.Model, task: Any, space: Path) -> np.ndarray:
+        """All floats of the task's rows, flat, as the runtime computes them. Outputs for padding are not among them."""
+        save(model, space)
+        runtime = OpenVinoRuntime.load(space, {}, threads=default_threads())
+        made = [rows for batch in self.batches for rows in task.postprocess(runtime.run(batch), batch).values()]
+        return np.concatenate([flat(rows) for rows in made if holds_floats(rows)])

@@ -2,75 +2,107 @@
 
 Where OpenVINO multiplies them with integer weights, it may turn them into INT8 itself, with one scale for each group of
 numbers: `activation_group_size`.
+
+Of 4 bits, NNCF leaves some weights in 8: those of embeddings, of convolutions and of the last product, and where the
+group size does not divide a product's inputs. The report says how many.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions
+from quantbento.quantizers.base import Quantized
+from quantbento.quantizers.onnx.candidates import listed
 from quantbento.quantizers.openvino import graph
-from quantbento.quantizers.openvino.nncf import DISTRIBUTIONS, MODULES, left_out, quiet_nncf
-from quantbento.runtimes.openvino import MODEL, engine, read_onnx, save
+from quantbento.quantizers.openvino.base import OpenVinoQuantizer, OperatorOptions, Source, counts
+from quantbento.quantizers.openvino.graph import QuantizedOperator
+from quantbento.quantizers.openvino.nncf import quiet_nncf
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+ALWAYS_8 = "those of embeddings, of convolutions and of the last product always are"
 
 
-class OpenVinoWeightsOptions(QuantizerOptions):
+class OpenVinoWeightsOptions(OperatorOptions):
     bits: Literal[8, 4] = 8
     symmetric: bool = Field(False, description="false: weights have zero points")
     group_size: int | None = Field(
-        None, gt=0, description="weights that share a scale, for 4 bits; by default the library's"
+        None,
+        gt=0,
+        description="weights that share a scale, for 4 bits; by default 128, or the largest power of two from 32 on "
+        "that divides a product's inputs",
     )
     ratio: float | None = Field(
-        None, gt=0, le=1, description="share of the weights in 4 bits, the others in 8; by default all"
+        None, gt=0, le=1, description="share of the weights in 4 bits, of those that can be; by default all"
     )
     activation_group_size: int = Field(
         32, ge=0, description="activations that share a scale when they are multiplied in INT8; 0: they stay floats"
     )
-    exclude_nodes: list[str] = Field([], description="fnmatch patterns of operators' names")
-    exclude_ops: list[str] = Field([], description="fnmatch patterns of operators' types, as OpenVINO calls them")
 
     @model_validator(mode="after")
     def _possible(self) -> OpenVinoWeightsOptions:
         if self.bits == 8 and (given := [k for k in ("group_size", "ratio") if getattr(self, k) is not None]):
-            raise ValueError(f"{', '.join(given)}: for bits: 4 only")
+            raise ValueError(f"{' and '.join(given)} goes with bits: 4")
         return self
 
 
-class OpenVinoWeights(Quantizer):
+class OpenVinoWeights(OpenVinoQuantizer):
     name = "openvino-weights"
     scheme = "W8A32"
-    runtimes = ("openvino",)
-    starts_from = ("module", "onnx")
-    modules = MODULES
-    distributions = DISTRIBUTIONS
-    extra = "quantize"
+    usual_for = ()  # slower than openvino
     Options = OpenVinoWeightsOptions
 
     def scheme_of(self, options: OpenVinoWeightsOptions) -> str:
         return f"W{options.bits}A{8 if options.activation_group_size else 32}"
 
     def quantize(self, job: Job, options: OpenVinoWeightsOptions, folder: Path) -> Quantized:
-        source = read_onnx(job.onnx())
-        parameters = graph.parameters(source)
-        with quiet_nncf() as nncf:
-            mode = f"INT{options.bits}_{'SYM' if options.symmetric else 'ASYM'}"
-            advanced = nncf.AdvancedCompressionParameters(group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST)
-            compressed = nncf.compress_weights(
+        source = Source.of(job)
+        left = source.left(options)
+        found = source.write(self.name, _compressed(source.model, options, left), left, folder)
+        notes = _in_8_bits(found) if options.bits == 4 else []
+        properties = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": options.activation_group_size}
+        done = counts(found), graph.weights(found), source.parameters
+        return Quantized({"properties": properties}, *done, notes=notes)
+
+
+def _compressed(source: ov.Model, options: OpenVinoWeightsOptions, left: list[str]) -> ov.Model:
+    with quiet_nncf() as nncf:
+        fallback = nncf.GroupSizeFallbackMode.ADJUST if options.group_size is None else nncf.GroupSizeFallbackMode.ERROR
+        try:
+            return nncf.compress_weights(
                 source,
-                mode=nncf.CompressWeightsMode[mode],
+                mode=nncf.CompressWeightsMode[f"INT{options.bits}_{'SYM' if options.symmetric else 'ASYM'}"],
                 group_size=options.group_size,
                 ratio=options.ratio,
-                ignored_scope=left_out(nncf, source, options.exclude_nodes, options.exclude_ops),
-                advanced_parameters=advanced,
+                ignored_scope=nncf.IgnoredScope(names=left),
+                advanced_parameters=nncf.AdvancedCompressionParameters(group_size_fallback_mode=fallback),
             )
-        save(compressed, folder)
-        counts, quantized = graph.quantized(engine().Core().read_model(folder / MODEL))
-        if not counts:
-            raise QuantbentoError("nothing")
-        properties = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": options.activation_group_size}
-        return Quantized({"properties": properties}, counts, quantized, parameters)
+        except nncf.InvalidGroupSizeError as error:
+            found = re.findall(r'"(.+)" \(channel size: (\d+)\)', str(error))
+            each = ", ".join(f"{name} ({size})" for name, size in found[:3]) + ", ..." * (len(found) > 3)
+            raise QuantbentoError(
+                f"group_size {options.group_size} does not divide the inputs of {each}; take one that does, or name "
+                "these in exclude_nodes"
+            ) from error
+
+
+def _in_8_bits(found: list[QuantizedOperator]) -> list[str]:
+    """A note of what has 8 bits where 4 were asked for.
+
+    Raises:
+        QuantbentoError: all have.
+    """
+    eight = [operator for operator in found if operator.bits == 8]
+    if len(eight) == len(found):
+        raise QuantbentoError(
+            f"no weight could be in 4 bits ({listed(counts(eight))} are in 8): {ALWAYS_8}, and of other products' "
+            "inputs group_size must be a divisor; set group_size, or bits: 8"
+        )
+    return [f"in 8 bits: {listed(counts(eight))}; {ALWAYS_8}"] if eight else []
