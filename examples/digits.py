@@ -7,6 +7,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from quantbento.tasks.source import SampleSet
+
 HELD_OUT = 400
 
 
@@ -40,12 +42,7 @@ def model() -> DigitClassifier:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = DigitClassifier()
-        optimizer = torch.optim.Adam(network.parameters(), lr=0.002)
-        for _ in range(12):
-            for batch in torch.randperm(len(x)).split(64):
-                optimizer.zero_grad()
-                nn.functional.cross_entropy(network(x[batch]), y[batch]).backward()
-                optimizer.step()
+        _fit(network, x, y, epochs=12, learning_rate=0.002)
     return network.eval()
 
 
@@ -55,8 +52,37 @@ def held_out() -> tuple[list[np.ndarray], np.ndarray]:
     return list(images[:HELD_OUT]), labels[:HELD_OUT]
 
 
+def train(network: nn.Module, samples: SampleSet, epochs: int) -> None:
+    """Trains it further, in place; for quantization-aware training."""
+    x = torch.from_numpy(np.stack([inputs["image"] for inputs in samples.inputs]))
+    y = torch.as_tensor(np.asarray(samples.labels))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        _fit(network, x, y, epochs, learning_rate=0.0005)
+
+
+def training() -> tuple[list[np.ndarray], np.ndarray]:
+    """The other 1,397 images, which the classifier is trained on."""
+    images, labels = digits()
+    return list(images[HELD_OUT:]), labels[HELD_OUT:]
+
+
+def calibration() -> list[np.ndarray]:
+    """256 of them."""
+    return training()[0][:256]
+
+
 def digits() -> tuple[np.ndarray, np.ndarray]:
     """All images (1797, 8, 8) and their digits, shuffled the same way every time; the first `HELD_OUT` are held out."""
     data = load_digits()
     order = np.random.default_rng(0).permutation(len(data.target))
     return data.images[order].astype(np.float32), data.target[order].astype(np.int64)
+
+
+def _fit(network: nn.Module, x: torch.Tensor, y: torch.Tensor, epochs: int, learning_rate: float) -> None:
+    optimizer = torch.optim.Adam(network.parameters(), lr=learning_rate)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x)).split(64):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(network(x[batch]), y[batch]).backward()
+            optimizer.step()

@@ -108,3 +108,22 @@ dump([torch.per_channel_affine, torch.per_tensor_symmetric], Path(sys.argv[1]), 
     import torch
 
     assert pickle.loads(file.read_bytes()) == [torch.per_channel_affine, torch.per_tensor_symmetric]
+
+
+def test_quantized_convolutions_are_modules_again(tmp_path):
+    """Pickle alone restores them without what every module has."""
+    import torch
+
+    kinds = (torch.ao.nn.quantized.Conv2d, torch.ao.nn.intrinsic.quantized.ConvReLU2d)
+    layers = [kind(4, 6, 3, stride=2, padding=1, groups=2) for kind in kinds]
+    inputs = torch.quantize_per_tensor(torch.randn(2, 4, 5, 5), 0.05, 128, torch.quint8)
+    for layer in layers:
+        layer.scale, layer.zero_point = 0.1, 3
+        weight = torch.quantize_per_tensor(torch.randn(6, 2, 3, 3), 0.02, 0, torch.qint8)
+        layer.set_weight_bias(weight, torch.randn(6))
+    dump(torch.nn.Sequential(*layers[:1]), tmp_path / "a.pkl", classes=[])
+    dump(layers[1], tmp_path / "b.pkl", classes=[])
+    for layer, file in zip(layers, ("a.pkl", "b.pkl"), strict=True):
+        loaded = pickle.loads((tmp_path / file).read_bytes()).eval()
+        assert list(loaded.named_modules())
+        assert torch.equal(loaded(inputs).int_repr(), layer(inputs).int_repr())

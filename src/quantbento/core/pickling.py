@@ -47,6 +47,10 @@ class _Pickler(cloudpickle.Pickler):
             # A qscheme knows its name but not its module, so pickle would search every loaded module for it. That
             # includes Transformers' aliases of image processors, which import torchvision on any attribute access.
             return getattr, (torch, str(value).rpartition(".")[2])
+        convolutions = sys.modules.get("torch.ao.nn.quantized.modules.conv")
+        if convolutions is not None and isinstance(value, convolutions._ConvNd):
+            # Its state is for a module that was set up, which pickle would not do; any weights do until then.
+            return type(value), (value.in_channels, value.out_channels, value.kernel_size), value.__getstate__()
         reduced = super().reducer_override(value)
         if isinstance(value, FunctionType) and reduced is not NotImplemented:
             _, (_, module_globals, *_), (_, state), *_ = reduced

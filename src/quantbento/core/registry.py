@@ -26,6 +26,10 @@ TASKS = {
 }
 QUANTIZERS = {
     "torch-dynamic": "quantbento.quantizers.torch.dynamic:TorchDynamic",
+    "torch-static": "quantbento.quantizers.torch.static:TorchStatic",
+    "torch-qat": "quantbento.quantizers.torch.qat:TorchQat",
+    "torchscript": "quantbento.quantizers.torch.torchscript:TorchScript",
+    "picklable": "quantbento.quantizers.torch.picklable:Picklable",
     "onnx-dynamic": "quantbento.quantizers.onnx.dynamic:OnnxDynamic",
     "onnx-static": "quantbento.quantizers.onnx.static:OnnxStatic",
     "onnx-weights": "quantbento.quantizers.onnx.weights:OnnxWeights",

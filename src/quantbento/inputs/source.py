@@ -14,7 +14,7 @@ from typing import Any
 
 from quantbento.core import registry, user_code
 from quantbento.core.errors import QuantbentoError
-from quantbento.inputs import hub, model_files
+from quantbento.inputs import hub, model_files, picklable
 from quantbento.inputs.folders import FILES, SMALL_FILES, hash_files, hash_folder, local_folder
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes.onnx import external_data
@@ -39,7 +39,7 @@ class NamedModel:
         spec = self.spec
         if spec.onnx:
             return ("onnx",)
-        if spec.torchscript or spec.exported:
+        if spec.torchscript or spec.exported or spec.picklable:
             return ("torch",)
         wanted: dict[str, Any] = {"transformers": self.task and self.task.auto_class, "huggingface_hub": spec.id}
         wanted |= {"safetensors": spec.weights, "peft": spec.adapter}
@@ -70,6 +70,8 @@ class NamedModel:
         if spec.factory:
             weights = {"weights_sha256": hash_files([spec.weights])} if spec.weights else {}
             return user_code.identity(spec.factory) | weights | adapter
+        if spec.picklable:
+            return picklable.identity(spec.picklable) | adapter
         if spec.torchscript:
             return {"torchscript": spec.torchscript.name, "sha256": hash_files([spec.torchscript])}
         if spec.exported:
@@ -104,7 +106,9 @@ class NamedModel:
                 model_files.check_kind(path, key)
         if spec.onnx:
             external_data(spec.onnx)
-        if not (spec.factory or spec.onnx or spec.torchscript or spec.exported):
+        if spec.picklable:
+            picklable.identity(spec.picklable)
+        elif not (spec.factory or spec.onnx or spec.torchscript or spec.exported):
             folder = self.folder()
             if not (folder / "config.json").is_file():
                 raise QuantbentoError(f"{folder} is no model in hub format: it has no config.json")
@@ -137,6 +141,8 @@ class NamedModel:
         assert task is not None
         if spec.onnx:
             return SourceModel(onnx=spec.onnx)
+        if spec.picklable:
+            return SourceModel(module=merge_adapter(picklable.read(spec.picklable), spec.adapter))
         if spec.torchscript:
             return SourceModel(module=model_files.read_torchscript(spec.torchscript).float().eval())
         if spec.exported:

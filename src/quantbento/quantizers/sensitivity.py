@@ -1,11 +1,17 @@
-"""Which nodes of a graph cannot be quantized without harm."""
+"""Which nodes of a graph cannot be quantized without harm, and how harm is measured."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.progress import Advance
+from quantbento.runtimes.base import ArrayRuntime
+from quantbento.tasks.base import Arrays
+from quantbento.tasks.rows import flat, holds_floats
 
 
 def harmful(quality: Callable[[list[str]], float], nodes: Sequence[str], least: float, advance: Advance) -> list[str]:
@@ -37,6 +43,14 @@ def harmful(quality: Callable[[list[str]], float], nodes: Sequence[str], least: 
     if not enough:
         best = best_first[0]
         raise QuantbentoError(
-            f"min_sqnr_db {least:g} cannot be reached: with {best} alone quantized, there are {alone[best]:.1f} dB"
+            f"min_sqnr_db {least:g} cannot be reached: with {best} alone quantized, there are {alone[best]:.1f} dB; "
+            "ask for less"
         )
     return best_first[enough:]
+
+
+def answers(runtime: ArrayRuntime, task: Any, batches: Iterable[Arrays]) -> np.ndarray:
+    """All floats of what the task makes of a model's outputs for some batches, flat. Outputs for padding are not among
+    them."""
+    made = [rows for batch in batches for rows in task.postprocess(runtime.run(batch), batch).values()]
+    return np.concatenate([flat(rows) for rows in made if holds_floats(rows)])

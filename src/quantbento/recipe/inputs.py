@@ -29,12 +29,13 @@ ExistingFolder = Annotated[Path, AfterValidator(lambda p, info: _existing(p, inf
 
 
 class ModelSpec(Strict):
-    """Where the full-precision model comes from; exactly one of the first seven."""
+    """Where the full-precision model comes from; exactly one of the first eight."""
 
     id: str | None = Field(None, description="a model on the hub, `owner/name`")
     path: ExistingFolder | None = Field(None, description="a local folder in hub format")
     package: str | None = Field(None, description="an installed distribution that carries the model")
     factory: UserCode | None = Field(None, description="a Python function that returns the model")
+    picklable: str | None = Field(None, description="a tag in the store, of bentoml.picklable_model")
     onnx: ExistingFile | None = Field(None, description="an ONNX file")
     torchscript: ExistingFile | None = Field(None, description="a file that torch.jit.save wrote")
     exported: ExistingFile | None = Field(None, description="a file that torch.export.save wrote")
@@ -42,12 +43,13 @@ class ModelSpec(Strict):
     revision: str | None = Field(None, description="of the hub model: a branch, tag or commit")
     subfolder: str = Field("", description="where the model lies inside the hub model, folder or package")
     adapter: ExistingFolder | None = Field(None, description="a PEFT LoRA adapter to merge into the model")
+    trusted: bool = Field(False, description="read the picklable model, which runs the code in it")
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelSpec:
         files = ("onnx", "torchscript", "exported")
-        kinds = ("id", "path", "package", "factory", *files)
+        kinds = ("id", "path", "package", "picklable", "factory", *files)
         given = [k for k in kinds if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError(f"exactly one of {one_of(kinds)} is needed, not {len(given) or 'none'}")
@@ -55,7 +57,16 @@ class ModelSpec(Strict):
             raise ValueError("revision goes with id")
         if self.weights and not self.factory:
             raise ValueError("weights goes with factory, a function that returns the module they are for")
-        if self.subfolder and given[0] in ("factory", *files):
+        if self.picklable and not self.trusted:
+            raise ValueError(
+                "a picklable model is a pickle, and reading one runs the code in it; if you trust whoever wrote it, "
+                "add trusted: true"
+            )
+        if self.trusted and not self.picklable:
+            raise ValueError("trusted goes with picklable; code on the hub is allowed by trust_remote_code")
+        if self.picklable and self.trust_remote_code:
+            raise ValueError("trust_remote_code is for models in hub format; picklable takes trusted: true")
+        if self.subfolder and given[0] in ("factory", "picklable", *files):
             raise ValueError(f"subfolder does not go with {given[0]}")
         if self.trust_remote_code and given[0] in files:
             raise ValueError(f"trust_remote_code does not go with {given[0]}, which brings no Python code to run")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 MODEL = "model.pkl"
+PICKLABLE = "saved_model.pkl"  # the name that bentoml.picklable_model looks for
 TORCHSCRIPT = "model.pt"
 EXPORTED = "model.pt2"
 
@@ -50,7 +51,8 @@ def read(folder: Path) -> torch.nn.Module:
         return torch.jit.load(folder / TORCHSCRIPT, map_location="cpu")
     if (folder / EXPORTED).is_file():
         return exported_module(torch.export.load(folder / EXPORTED))
-    with (folder / MODEL).open("rb") as file, warnings.catch_warnings():
+    path = folder / (PICKLABLE if (folder / PICKLABLE).is_file() else MODEL)
+    with path.open("rb") as file, warnings.catch_warnings():
         # Quantized tensors are rebuilt by a deprecated path inside torch, which we cannot change.
         warnings.simplefilter("ignore")
         return pickle.load(file)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,7 +17,7 @@ from quantbento.tasks.outputs import named_outputs
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["MODEL", "TorchRuntime", "save"]
+__all__ = ["MODEL", "TorchRuntime", "packing_for", "save"]
 
 
 class TorchRuntime(ArrayRuntime):
@@ -38,7 +40,8 @@ class TorchRuntime(ArrayRuntime):
 
         # This applies to the whole process: torch has no narrower setting.
         torch.set_num_threads(threads)
-        module = read(folder).eval()
+        with packing_for(config.get("quantized_engine")):
+            module = read(folder).eval()
         dtype = getattr(torch, config["dtype"]) if config.get("dtype") else None
         return cls(module if dtype is None else module.to(dtype), dtype, config["output_names"])
 
@@ -65,6 +68,21 @@ class TorchRuntime(ArrayRuntime):
         with torch.inference_mode():
             outputs = named_outputs(self.module(**inputs))
         return {name: _array(outputs[name]) for name in self._output_names}
+
+
+@contextlib.contextmanager
+def packing_for(engine: str | None) -> Iterator[None]:
+    """INT8 weights that are made or read inside run on the kernels of `engine`; on this machine's own where it has no
+    such kernels, or None is given."""
+    import torch
+
+    before = torch.backends.quantized.engine
+    if engine in torch.backends.quantized.supported_engines:
+        torch.backends.quantized.engine = engine
+    try:
+        yield
+    finally:
+        torch.backends.quantized.engine = before
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:

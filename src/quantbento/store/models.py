@@ -21,6 +21,7 @@ from quantbento.core.files import link_or_copy
 from quantbento.core.machine import other_cpu
 from quantbento.runtimes import artifact
 from quantbento.runtimes.loaded import LoadedModel
+from quantbento.runtimes.module_files import PICKLABLE
 from quantbento.store import alias_file, manifest
 from quantbento.store.atomic import changing, locked, models_path, reported, staged_folder
 
@@ -144,7 +145,8 @@ def save(
             (staged / "models").mkdir()
             kept = {key: value for key, value in metadata.items() if value is not None}
             private = ModelStore(staged / "models")
-            with bentoml.models.create(tag, labels=labels, metadata=kept, _model_store=private) as model:
+            given = {"labels": labels, "metadata": kept, **_legacy_loader(source)}
+            with bentoml.models.create(tag, _model_store=private, **given) as model:
                 shutil.copytree(source, model.path, dirs_exist_ok=True, copy_function=link_or_copy)
                 Path(model.path_of(manifest.MANIFEST)).write_bytes(raw)
             with locked():
@@ -201,6 +203,13 @@ def _refuse_if_followed(model: StoredModel) -> None:
         tags = " and ".join(f"{name}:{alias}" for alias in aliases)
         moves = "; ".join(alias_file.how_to_move(name, alias) for alias in aliases)
         raise StoreError(f"{model.tag} was not deleted: {tags} stands for it. Move that first: {moves}")
+
+
+def _legacy_loader(source: Path) -> dict[str, Any]:
+    """What BentoML's deprecated loader of pickles asks for before it opens one."""
+    if not (source / PICKLABLE).is_file():
+        return {}
+    return {"module": "bentoml.picklable_model", "signatures": {"__call__": {"batchable": False}}}
 
 
 def _publish(staged: Path, final: Path) -> None:

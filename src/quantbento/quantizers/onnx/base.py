@@ -98,14 +98,13 @@ class Graph:
             )
         return nodes, found
 
-    def fuse(self, path: Path) -> Path:
-        """Writes the graph with batch normalisation in the convolutions and what else ONNX Runtime fuses into standard
-        operators, and goes on with that."""
+    def fuse(self, folder: Path) -> Path:
+        """Writes the graph into a folder, with batch normalisation in the convolutions and what else ONNX Runtime fuses
+        into standard operators, and goes on with that."""
         import onnx
 
-        plain = path.with_stem(f"{path.stem}-before")
-        onnx.save(self.model, plain, save_as_external_data=self.large, location=f"{plain.name}.data")
-        session(plain, path, basic=True)
+        path = folder / MODEL
+        session(self.model, path, basic=True)
         self.model = onnx.load(path)
         self.initializers = {i.name for i in self.model.graph.initializer}
         return path

@@ -13,12 +13,14 @@ import numpy as np
 
 from quantbento.core.cache import cache_folder
 from quantbento.core.errors import QuantbentoError, summary
+from quantbento.core.machine import default_threads
 from quantbento.inputs.onnx_export import quiet
 from quantbento.quantizers.onnx.candidates import QUANTIZED
 from quantbento.quantizers.onnx.loading import session
+from quantbento.quantizers.sensitivity import answers
+from quantbento.runtimes.onnx import MODEL, OnnxRuntime
 from quantbento.tasks.base import Arrays
 from quantbento.tasks.metrics import sqnr_db
-from quantbento.tasks.rows import holds_floats
 
 AROUND = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")  # compute nothing themselves
 
@@ -27,7 +29,7 @@ class StaticQuantization:
     """Quantizes nodes of one graph with ranges that are measured once, and kept for later runs.
 
     Args:
-        path: the graph.
+        path: the graph, named as the runtime wants it.
         ops: operator types whose inputs and outputs are measured.
         batches: calibration samples, by input name.
         settings: what else `onnxruntime.quantization.quantize_static` is told.
@@ -36,7 +38,7 @@ class StaticQuantization:
     def __init__(self, path: Path, ops: Sequence[str], batches: list[Arrays], settings: dict[str, Any]) -> None:
         self.path, self.ops, self.batches, self.settings = path, list(ops), batches, settings
         self.ranges = cache_folder("calibration") / f"{self._key()}.json"
-        self._expected: list[np.ndarray] | None = None
+        self._expected: np.ndarray | None = None
 
     def write(self, nodes: list[str], target: Path) -> None:
         """Writes the graph with these nodes quantized.
@@ -61,11 +63,16 @@ class StaticQuantization:
         except Exception as error:  # its errors share no base class
             raise QuantbentoError(f"ONNX Runtime could not quantize the graph: {summary(error)}") from error
 
-    def quality(self, nodes: list[str], target: Path) -> float:
-        """The SQNR in dB of the float outputs on the calibration samples, when these nodes are quantized."""
-        self.write(nodes, target)
-        self._expected = self._expected or _floats(self.path, self.batches)
-        return sqnr_db(np.concatenate(self._expected), np.concatenate(_floats(target, self.batches)))
+    def quality(self, nodes: list[str], task: Any, folder: Path) -> float:
+        """The SQNR in dB of what the task makes of the outputs on the calibration samples, when these nodes are
+        quantized. `folder` is where to write to."""
+        if self._expected is None:
+            self._expected = self._answers(self.path.parent, task)
+        self.write(nodes, folder / MODEL)
+        return sqnr_db(self._expected, self._answers(folder, task))
+
+    def _answers(self, folder: Path, task: Any) -> np.ndarray:
+        return answers(OnnxRuntime.load(folder, {}, threads=default_threads()), task, self.batches)
 
     def _key(self) -> str:
         """What the ranges depend on."""
@@ -115,10 +122,3 @@ def count(path: Path, before: set[str], optimized: Path) -> tuple[dict[str, int]
     held = [i for i in onnx.load(path, load_external_data=False).graph.initializer if i.name not in before]
     sizes = {i.name: prod(i.dims) for i in held if i.data_type in integers and "zero_point" not in i.name}
     return dict(counts), sum(sizes.values())
-
-
-def _floats(path: Path, batches: list[Arrays]) -> list[np.ndarray]:
-    """The float outputs of a graph for some batches, flat."""
-    loaded = session(path)
-    outputs = [value for batch in batches for value in loaded.run(None, batch)]
-    return [value.astype(np.float32).ravel() for value in outputs if holds_floats(value)]

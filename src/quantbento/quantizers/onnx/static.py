@@ -71,14 +71,15 @@ class OnnxStatic(OnnxQuantizer):
         graph = Graph.of(job)
         in_float32(graph.model.graph, find(graph.model.graph, OPS).names)
         workspace = Path(tempfile.mkdtemp(dir=job.workspace))
-        path = graph.fuse(workspace / "fused.onnx")
+        path = graph.fuse(workspace)
         nodes, found = graph.choose(self.name, options.chosen_ops(OPS), options)
         quantization = StaticQuantization(path, OPS, job.calibration, _settings(options, graph.large))
         left = list[str]()
         if options.min_sqnr_db is not None:
             with job.progress.stage(f"{self.name}: what quantizing each of {len(nodes)} nodes does") as advance:
-                tried = partial(quantization.quality, target=workspace / "tried.onnx")
-                left = harmful(tried, nodes, options.min_sqnr_db, advance)
+                tried = Path(tempfile.mkdtemp(dir=workspace))
+                quality = partial(quantization.quality, task=job.task, folder=tried)
+                left = harmful(quality, nodes, options.min_sqnr_db, advance)
         nodes = [name for name in nodes if name not in left]
         quantization.write(nodes, folder / MODEL)
         counts, quantized = qdq.count(folder / MODEL, graph.initializers, workspace / "loaded.onnx")

@@ -28,11 +28,10 @@ from quantbento.quantizers.base import Quantized
 from quantbento.quantizers.openvino import graph
 from quantbento.quantizers.openvino.base import OpenVinoQuantizer, OperatorOptions, Source, counts
 from quantbento.quantizers.openvino.nncf import quiet_nncf
-from quantbento.quantizers.sensitivity import harmful
+from quantbento.quantizers.sensitivity import answers, harmful
 from quantbento.runtimes.openvino import OpenVinoRuntime, save
 from quantbento.tasks.base import Arrays
 from quantbento.tasks.metrics import sqnr_db
-from quantbento.tasks.rows import flat, holds_floats
 
 if TYPE_CHECKING:
     import openvino as ov
@@ -146,8 +145,5 @@ class StaticQuantization:
         return sqnr_db(self._expected, self._rows(quantized, task, space))
 
     def _rows(self, model: ov.Model, task: Any, space: Path) -> np.ndarray:
-        """All floats of the task's rows, flat, as the runtime computes them. Outputs for padding are not among them."""
         save(model, space)
-        runtime = OpenVinoRuntime.load(space, {}, threads=default_threads())
-        made = [rows for batch in self.batches for rows in task.postprocess(runtime.run(batch), batch).values()]
-        return np.concatenate([flat(rows) for rows in made if holds_floats(rows)])
+        return answers(OpenVinoRuntime.load(space, {}, threads=default_threads()), task, self.batches)
