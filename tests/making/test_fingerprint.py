@@ -11,7 +11,7 @@ from quantbento.core.user_code import UserCode
 from quantbento.making import fingerprint as module
 from quantbento.making import plan
 from quantbento.quantizers.base import QuantizerOptions
-from quantbento.quantizers.onnx.dynamic import OnnxDynamic
+from quantbento.quantizers.torch.dynamic import TorchDynamic
 
 pytestmark = pytest.mark.usefixtures("bento_home")
 
@@ -21,14 +21,14 @@ class WithFunctions(QuantizerOptions):
     hooks: dict[str, list[UserCode]] = {}
 
 
-class Trained(OnnxDynamic):
+class Trained(TorchDynamic):
     name = "trained"
     data = "training"
     distributions = ("no-such-distribution", "pydantic")
     Options = WithFunctions
 
 
-class Calibrated(OnnxDynamic):
+class Calibrated(TorchDynamic):
     name = "calibrated"
     data = "calibration"
 
@@ -53,7 +53,8 @@ def recipe(tmp_path, monkeypatch):
         "variants": [
             {"name": "trained", "quantizer": f"{__name__}:Trained", "options": options},
             {"name": "calibrated", "quantizer": f"{__name__}:Calibrated"},
-            {"name": "plain", "quantizer": "onnx-dynamic"},
+            {"name": "optional", "quantizer": "onnx-dynamic"},  # uses calibration samples where there are some
+            {"name": "plain", "quantizer": "torch-dynamic"},
         ],
     }
 
@@ -66,7 +67,7 @@ def changed(recipe, change) -> set[str]:
     before = fingerprints(recipe)
     change()
     after = fingerprints(recipe)
-    assert before.keys() == after.keys() == {"trained", "calibrated", "plain"}
+    assert before.keys() == after.keys() == {"trained", "calibrated", "optional", "plain"}
     return {name for name in before if before[name] != after[name]}
 
 
@@ -76,8 +77,8 @@ def changed(recipe, change) -> set[str]:
         ("own_training.py", {"trained"}),
         ("own_hooks.py", {"trained"}),
         ("training.txt", {"trained"}),
-        ("calibration.txt", {"calibrated"}),
-        ("evaluation.txt", {"trained", "calibrated", "plain"}),
+        ("calibration.txt", {"calibrated", "optional"}),
+        ("evaluation.txt", {"trained", "calibrated", "optional", "plain"}),
     ],
 )
 def test_a_variant_follows_what_its_quantizer_reads(recipe, tmp_path, file, who):
@@ -92,8 +93,8 @@ def test_versions_are_those_of_what_takes_part(recipe, monkeypatch):
     versions = {"pydantic": "1"}
     monkeypatch.setattr(module, "package_versions", lambda names: {n: versions.get(n, "0") for n in names})
     assert changed(recipe, lambda: versions.update(pydantic="2")) == {"trained"}
-    assert changed(recipe, lambda: versions.update(onnxscript="2")) == {"calibrated", "plain"}
-    assert changed(recipe, lambda: versions.update(onnxruntime="2")) == {"trained", "calibrated", "plain"}
+    assert changed(recipe, lambda: versions.update(onnxscript="2")) == {"optional"}
+    assert changed(recipe, lambda: versions.update(cloudpickle="2")) == {"trained", "calibrated", "plain"}
     assert changed(recipe, lambda: versions.update({"vllm": "2", "bitsandbytes": "2"})) == set()
 
 
