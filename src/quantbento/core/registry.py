@@ -30,6 +30,7 @@ QUANTIZERS = {
     "torch-qat": "quantbento.quantizers.torch.qat:TorchQat",
     "torchscript": "quantbento.quantizers.torch.torchscript:TorchScript",
     "picklable": "quantbento.quantizers.torch.picklable:Picklable",
+    "torchao": "quantbento.quantizers.torch.torchao:TorchAo",
     "onnx-dynamic": "quantbento.quantizers.onnx.dynamic:OnnxDynamic",
     "onnx-static": "quantbento.quantizers.onnx.static:OnnxStatic",
     "onnx-weights": "quantbento.quantizers.onnx.weights:OnnxWeights",

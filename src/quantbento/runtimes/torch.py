@@ -22,7 +22,7 @@ __all__ = ["MODEL", "TorchRuntime", "packing_for", "save"]
 
 class TorchRuntime(ArrayRuntime):
     """The module and its float inputs are cast to `config["dtype"]`, where given. Half precision comes back as float32;
-    outputs of other types stay what they are."""
+    outputs of other types stay what they are. With `config["compile"]` it is compiled at the first call."""
 
     name = "torch"
     modules = ("torch", "transformers")
@@ -43,6 +43,8 @@ class TorchRuntime(ArrayRuntime):
         with packing_for(config.get("quantized_engine")):
             module = read(folder).eval()
         dtype = getattr(torch, config["dtype"]) if config.get("dtype") else None
+        if config.get("compile"):
+            module.compile(dynamic=True)  # at the first call; for inputs of any size
         return cls(module if dtype is None else module.to(dtype), dtype, config["output_names"])
 
     @classmethod

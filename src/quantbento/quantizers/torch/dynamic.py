@@ -49,7 +49,7 @@ class TorchDynamic(Quantizer):
         import torch
 
         try:
-            _refuse_program(module)
+            refuse_program(self.name, module)
             if isinstance(module, torch.jit.ScriptModule):
                 _chosen(scripted.linears(module), ["Linear, in TorchScript"], options)
             else:
@@ -65,7 +65,7 @@ class TorchDynamic(Quantizer):
         from quantbento.runtimes import torch as runtime
 
         assert job.source.module is not None
-        _refuse_program(job.source.module)
+        refuse_program(self.name, job.source.module)
         if isinstance(job.source.module, torch.jit.ScriptModule):
             return _quantize_scripted(job.source.module, job.task, options, folder)
         module, done = quantized(job.source.module, options, {})
@@ -90,10 +90,14 @@ def quantized(
     return module, _count(before, module, chosen, runtime_config)
 
 
-def _refuse_program(module: Any) -> None:
+def refuse_program(quantizer: str, module: Any) -> None:
+    """
+    Raises:
+        QuantbentoError: the module is a `torch.export` program.
+    """
     if program_of(module) is not None:
         raise QuantbentoError(
-            "torch-dynamic replaces layers, and a torch.export program has none. Use onnx-dynamic, or name the "
+            f"{quantizer} replaces layers, and a torch.export program has none. Use onnx-dynamic, or name the "
             "Python module with `factory:` and its `weights:`"
         )
 
