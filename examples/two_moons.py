@@ -41,6 +41,11 @@ def held_out() -> tuple[dict[str, np.ndarray], np.ndarray]:
     return {"points": points[TRAINING:]}, labels[TRAINING:]
 
 
+def calibration() -> dict[str, np.ndarray]:
+    """200 of the points it was trained on."""
+    return {"points": _points()[0][:200]}
+
+
 def _points() -> tuple[np.ndarray, np.ndarray]:
     points, labels = make_moons(TRAINING + HELD_OUT, noise=0.1, random_state=0)
     return points.astype(np.float32), labels.astype(np.int64)
