@@ -1,5 +1,7 @@
 """As many nodes are quantized as the outputs allow, the least harmful first."""
 
+import math
+
 import pytest
 
 from quantbento.core.errors import QuantbentoError
@@ -37,3 +39,16 @@ def test_what_cannot_be_reached_is_an_error():
         QuantbentoError, match=r"min_sqnr_db 0 cannot be reached: with b alone quantized, there are -1\.0 dB"
     ):
         harmful(quality, list(NOISE), 0, lambda done, total: None)
+
+
+def test_those_that_are_worth_more_may_do_more_harm():
+    harm = {"slow": 2.0, "quick": 1.0}
+
+    def quality(nodes):
+        return -10 * math.log10(sum(harm[node] for node in nodes))
+
+    def left(gains):
+        return harmful(quality, list(harm), -10 * math.log10(2.5), lambda done, total: None, gains)
+
+    assert left(None) == left({"slow": 1.0, "quick": 1.0}) == ["slow"]
+    assert left({"slow": 10.0, "quick": 1.0}) == ["quick"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,21 @@ from quantbento.tasks.base import Arrays
 from quantbento.tasks.rows import flat, holds_floats
 
 
-def harmful(quality: Callable[[list[str]], float], nodes: Sequence[str], least: float, advance: Advance) -> list[str]:
-    """The fewest nodes that have to stay in full precision, as far as trying each alone tells: those that do the most
-    harm alone.
+def harmful(
+    quality: Callable[[list[str]], float],
+    nodes: Sequence[str],
+    least: float,
+    advance: Advance,
+    gains: Mapping[str, float] | None = None,
+) -> list[str]:
+    """The nodes that have to stay in full precision, as far as trying each alone tells: those that do the most harm for
+    what they gain.
 
     Args:
-        quality: of the outputs when only these nodes are quantized; higher is better.
+        quality: SQNR of the outputs in dB when only these nodes are quantized.
         nodes: that could be quantized.
         least: the quality that is needed.
+        gains: what quantizing each of them is worth, such as the time it takes; by default all are worth the same.
 
     Raises:
         QuantbentoError: any of them is too much.
@@ -32,7 +39,8 @@ def harmful(quality: Callable[[list[str]], float], nodes: Sequence[str], least: 
     for place, node in enumerate(nodes):
         alone[node] = quality([node])
         advance(place + 1, len(nodes))
-    best_first = sorted(nodes, key=lambda node: -alone[node])
+    worth = gains or {}
+    best_first = sorted(nodes, key=lambda node: 10 ** (-alone[node] / 10) / worth.get(node, 1.0))  # noise for its gain
     enough, too_many = 0, len(nodes)
     while too_many - enough > 1:  # quantizing more never makes the outputs better
         middle = (enough + too_many) // 2
@@ -41,7 +49,7 @@ def harmful(quality: Callable[[list[str]], float], nodes: Sequence[str], least: 
         else:
             too_many = middle
     if not enough:
-        best = best_first[0]
+        best = max(nodes, key=lambda node: alone[node])
         raise QuantbentoError(
             f"min_sqnr_db {least:g} cannot be reached: with {best} alone quantized, there are {alone[best]:.1f} dB; "
             "ask for less"

@@ -2,7 +2,7 @@
 
 Activations have one scale per tensor, so that a channel with large values costs all others their precision. Some nodes
 suffer far more from it than others. `min_sqnr_db` leaves those in full precision: every node is tried alone, and as
-many are quantized, the least harmful first, as the outputs allow.
+many are quantized as the outputs allow, first those that do the least harm for the time that they take.
 
 ONNX Runtime fuses batch normalisation into convolutions first. Its quantizer writes QuantizeLinear and
 DequantizeLinear around each node, which become integer operators when the file is loaded: these are counted.
@@ -25,6 +25,7 @@ from quantbento.quantizers.base import Quantized
 from quantbento.quantizers.onnx import qdq
 from quantbento.quantizers.onnx.base import Graph, NodeOptions, OnnxQuantizer
 from quantbento.quantizers.onnx.candidates import find
+from quantbento.quantizers.onnx.loading import node_times
 from quantbento.quantizers.onnx.prepare import in_float32
 from quantbento.quantizers.onnx.qdq import StaticQuantization
 from quantbento.quantizers.sensitivity import harmful
@@ -79,7 +80,8 @@ class OnnxStatic(OnnxQuantizer):
             with job.progress.stage(f"{self.name}: what quantizing each of {len(nodes)} nodes does") as advance:
                 tried = Path(tempfile.mkdtemp(dir=workspace))
                 quality = partial(quantization.quality, task=job.task, folder=tried)
-                left = harmful(quality, nodes, options.min_sqnr_db, advance)
+                times = node_times(path, job.calibration[0])
+                left = harmful(quality, nodes, options.min_sqnr_db, advance, times)
         nodes = [name for name in nodes if name not in left]
         quantization.write(nodes, folder / MODEL)
         counts, quantized = qdq.count(folder / MODEL, graph.initializers, workspace / "loaded.onnx")
