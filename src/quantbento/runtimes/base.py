@@ -45,6 +45,8 @@ class Runtime(ABC):
             gives its baseline.
         concurrent: whether several calls may run at once, from several threads, each on the cores it was loaded for.
         reference_dtypes: dtypes besides the model's own in which full precision is written for it.
+        compiles_shapes: whether the first call with inputs of a new shape takes longer than later ones. Speed is that
+            of later ones.
         start_seconds: seconds a container with it may take to become ready.
         Settings: the schema of `task_options.engine`; None where it has no settings.
     """
@@ -61,6 +63,7 @@ class Runtime(ABC):
     runs: ClassVar[tuple[SourceKind, ...]] = ()
     concurrent: ClassVar[bool] = False
     reference_dtypes: ClassVar[tuple[str, ...]] = ()
+    compiles_shapes: ClassVar[bool] = False
     start_seconds: ClassVar[int] = 120
     Settings: ClassVar[type[BaseModel] | None] = None
 

@@ -32,6 +32,7 @@ class OpenVinoRuntime(ArrayRuntime):
     distributions = ("openvino",)
     extra = "openvino"
     concurrent = True
+    compiles_shapes = True
     reference_dtypes = ("bfloat16",)
 
     def __init__(self, compiled: ov.CompiledModel) -> None:
