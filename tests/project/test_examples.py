@@ -94,7 +94,10 @@ def test_a_stored_digit_classifier_takes_raw_images(reports):
     assert right >= 47
 
 
-@pytest.mark.parametrize("module", ["examples.container", "benchmarks.embedding_service", "benchmarks.encoders", "benchmarks.llm_service"])
+SCRIPTS = ["examples.container", "benchmarks.embedding_service", "benchmarks.encoders", "benchmarks.llm_service"]
+
+
+@pytest.mark.parametrize("module", SCRIPTS)
 def test_a_script_runs_as_a_module_from_the_projects_root(module):
     done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,5 +1,7 @@
 """OpenVINO is fed and answered by name, from one caller or several, in the type asked for, and sends no telemetry."""
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -169,3 +171,17 @@ def test_loading_imports_no_telemetry(folder):
         "print([n for n, m in sys.modules.items() if n.split('.')[0] == 'openvino_telemetry' and m is not None])"
     )
     assert run_elsewhere(code, folder, str(folder)).strip() == "[]"
+
+
+def test_threads_that_start_together_do_not_wait_for_each_other(tmp_path):
+    """On the first use of a dtype, in a process of its own."""
+    code = (
+        "import sys, threading\n"
+        "from quantbento.runtimes.openvino import engine\n"
+        "dtypes, together = engine().Type.i64, threading.Barrier(4)\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "threads = [threading.Thread(target=lambda: together.wait() and None or dtypes.to_dtype()) for _ in range(4)]\n"
+        "[thread.start() for thread in threads]\n"
+        "[thread.join() for thread in threads]\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, timeout=60)

@@ -8,6 +8,7 @@ the CPU has it.
 from __future__ import annotations
 
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -79,12 +80,19 @@ class OpenVinoRuntime(ArrayRuntime):
         return dict(zip(self._output_names, outputs, strict=True))
 
 
+@cache
 def engine() -> Any:
-    """The `openvino` package, imported without its telemetry, which sends an event to the vendor on import."""
+    """The `openvino` package, imported without its telemetry, which sends an event to the vendor on import.
+
+    It fills its table of dtypes on first use. If two threads do that at once, each waits for the other for ever: one
+    has Python's lock, one the table's (openvino 2026.4). So it is filled here.
+    """
     # With this, importing openvino_telemetry fails; OpenVINO and NNCF then do without.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
+    openvino.Type.f32.to_dtype()
+    openvino.Tensor(np.zeros(1, np.float32))
     return openvino
 
 
