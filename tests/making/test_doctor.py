@@ -53,7 +53,7 @@ def test_a_quantizer_needs_one_runtime_that_runs(monkeypatch):
 
 def test_a_runtime_of_arrays_needs_no_tokenizers(monkeypatch):
     without(monkeypatch, "tokenizers")
-    assert [part("runtime", name).runs for name in ("torch", "onnx", "openvino")] == [True] * 3
+    assert [part("runtime", name).runs for name in ("torch", "onnx", "openvino", "litert")] == [True] * 4
 
 
 @pytest.mark.parametrize(("devices", "extra"), [({"cpu"}, "vllm-cpu"), ({"cpu", "cuda"}, "vllm")], ids=["cpu", "gpu"])

