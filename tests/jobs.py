@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,19 @@ def quantized(job: Job, quantizer: str, folder: Path, **options: Any) -> tuple[Q
     done = method.quantize(job, method.Options(**options), folder)
     job.complete(folder, registry.runtime_of(method, job.task), done.runtime_config)
     return done, artifact.load(folder, threads=1)
+
+
+def hidden_states(job: Job, predictor: Predictor) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What an encoder's full-precision module and its artifact give, (texts, tokens, width), at several sizes."""
+    import torch
+
+    for batch, length in [(1, 3), (1, 30), (2, 4), (7, 17)]:
+        inputs = job.task.collate([job.task.encode("good " * (length - 2))] * batch)
+        found = predictor.runtime.run(inputs)["last_hidden_state"]
+        with torch.no_grad():
+            expected = job.source.module(**{n: torch.from_numpy(v) for n, v in inputs.items()})
+        assert found.shape == (batch, length, 32)
+        yield expected.last_hidden_state.numpy(), found
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:

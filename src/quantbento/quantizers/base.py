@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +13,12 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict
 
 from quantbento.core.errors import QuantbentoError, did_you_mean
+from quantbento.core.machine import saturates
 from quantbento.inputs.checkpoint import CheckpointFacts
 from quantbento.inputs.job import Job
 from quantbento.tasks.source import SourceKind
 
+logger = logging.getLogger("quantbento")
 Data = Literal["calibration", "training"]
 Layers = Literal["linear", "convolution"]
 
@@ -115,6 +118,12 @@ class Quantizer(ABC):
         Raises:
             QuantbentoError: nothing was quantized, or the model does not allow it.
         """
+
+
+def warn_if_products_saturate(reduce_range: bool) -> None:
+    """Says so where INT8 products are cut off on this CPU, and nothing was done about it."""
+    if not reduce_range and saturates():
+        logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
 
 
 def select(names: Iterable[str], include: Sequence[str], exclude: Sequence[str], what: str) -> list[str]:

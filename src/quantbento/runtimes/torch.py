@@ -21,7 +21,8 @@ from quantbento.tasks.outputs import named_outputs
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["MODEL", "TorchRuntime", "compiler_problem", "packing_for", "save"]
+COMPILED = "compiled when it is loaded: the first answers take about a minute"  # a note on such an artifact
+__all__ = ["COMPILED", "MODEL", "TorchRuntime", "compiler_problem", "packing_for", "save"]
 
 
 class TorchRuntime(ArrayRuntime):

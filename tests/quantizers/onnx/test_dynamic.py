@@ -13,7 +13,7 @@ from quantbento.quantizers.onnx.dynamic import OnnxDynamicOptions
 from quantbento.runtimes.onnx import MODEL
 from quantbento.tasks.metrics import sqnr_db
 from tests.conftest import labelled_texts
-from tests.jobs import job_of, numbers, onnx_file, quantized, text_job
+from tests.jobs import hidden_states, job_of, numbers, onnx_file, quantized, text_job
 
 PER_TOKEN, PER_TENSOR = "MatMulIntegerToFloat", "MatMulInteger"  # the operator that a quantized MatMul becomes
 BOTH = pytest.mark.parametrize(
@@ -68,13 +68,8 @@ def test_an_encoder_runs_at_sizes_it_was_not_exported_with(encoder, tmp_path, ac
     done, predictor = quantized(encoder, "onnx-dynamic", tmp_path, activations=activations)
     assert done.counts == {product: 2 * 6, "Gather": 3}  # query, key, value, output, up, down; words, places, types
     assert 0.9 < done.quantized_parameters / done.parameters < 1
-    for batch, length in [(1, 3), (1, 30), (2, 4), (7, 17)]:
-        inputs = encoder.task.collate([encoder.task.encode("good " * (length - 2))] * batch)
-        hidden = predictor.runtime.run(inputs)["last_hidden_state"]
-        with torch.no_grad():
-            expected = encoder.source.module(**{n: torch.from_numpy(v) for n, v in inputs.items()})
-        assert hidden.shape == (batch, length, 32)
-        assert sqnr_db(expected.last_hidden_state.numpy(), hidden) > 20
+    for expected, found in hidden_states(encoder, predictor):
+        assert sqnr_db(expected, found) > 20
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from quantbento.core.errors import QuantbentoError
@@ -10,7 +9,7 @@ from quantbento.quantizers.openvino.weights import OpenVinoWeights, OpenVinoWeig
 from quantbento.runtimes import artifact
 from quantbento.runtimes.openvino import MODEL, engine
 from quantbento.tasks.metrics import sqnr_db
-from tests.jobs import job_of, numbers, quantized
+from tests.jobs import hidden_states, job_of, numbers, quantized
 from tests.quantizers.openvino.fidelity import fidelity
 
 
@@ -28,13 +27,8 @@ def test_a_transformer_runs_at_any_size(encoder, tmp_path, options, least):
     done, predictor = quantized(encoder, "openvino-weights", tmp_path, **options)
     assert done.counts == {"MatMul": 2 * 6, "Gather": 3}
     assert 0.9 < done.quantized_parameters / done.parameters < 1
-    for batch, length in [(1, 3), (1, 30), (2, 4), (7, 17)]:
-        inputs = encoder.task.collate([encoder.task.encode("good " * (length - 2))] * batch)
-        hidden = predictor.runtime.run(inputs)["last_hidden_state"]
-        with torch.no_grad():
-            expected = encoder.source.module(**{n: torch.from_numpy(v) for n, v in inputs.items()})
-        assert hidden.shape == (batch, length, 32)
-        assert least < sqnr_db(expected.last_hidden_state.numpy(), hidden) < 80
+    for expected, found in hidden_states(encoder, predictor):
+        assert least < sqnr_db(expected, found) < 80
 
 
 def test_eight_bits_are_closer_than_four(mlp, tmp_path):

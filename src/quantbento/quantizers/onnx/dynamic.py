@@ -10,7 +10,6 @@ every node (microsoft/onnxruntime#24459).
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from math import prod
 from pathlib import Path
@@ -19,10 +18,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from quantbento.core.errors import QuantbentoError, summary
-from quantbento.core.machine import saturates
 from quantbento.inputs.job import Job
 from quantbento.inputs.onnx_export import quiet
-from quantbento.quantizers.base import Quantized
+from quantbento.quantizers.base import Quantized, warn_if_products_saturate
 from quantbento.quantizers.onnx import per_token
 from quantbento.quantizers.onnx.activations import measured, zero_point
 from quantbento.quantizers.onnx.base import Graph, NodeOptions, OnnxQuantizer
@@ -35,7 +33,6 @@ from quantbento.tasks.base import Arrays
 if TYPE_CHECKING:
     import onnx
 
-logger = logging.getLogger("quantbento")
 PER_TENSOR_OPS = ("MatMul", "Gather", "Attention", "LSTM", "EmbedLayerNormalization")
 # What a quantized node looks like afterwards.
 INTEGER_OPS = (
@@ -92,8 +89,7 @@ class OnnxDynamic(OnnxQuantizer):
     def quantize(self, job: Job, options: OnnxDynamicOptions, folder: Path) -> Quantized:
         import onnx
 
-        if not options.reduce_range and saturates():
-            logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
+        warn_if_products_saturate(options.reduce_range)
         graph = Graph.of(job)
         options, notes = _possible(graph.model, options)
         nodes, found = graph.choose(self.name, options.ops, options)
@@ -115,7 +111,8 @@ def _calibrate(
     model: onnx.ModelProto, nodes: list[str], alpha: float | None, batches: list[Arrays] | None
 ) -> dict[str, int]:
     """Smooths the inputs of the products, and returns what stands for 0 in each; nothing without samples."""
-    products = [n.name for n in model.graph.node if n.op_type == "MatMul" and n.name in set(nodes)]
+    chosen = set(nodes)
+    products = [n.name for n in model.graph.node if n.op_type == "MatMul" and n.name in chosen]
     if not batches or not products:
         return {}
     if alpha is not None:

@@ -10,7 +10,6 @@ DequantizeLinear around each node, which become integer operators when the file 
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -19,9 +18,8 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from quantbento.core.errors import QuantbentoError, one_of
-from quantbento.core.machine import saturates
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Quantized
+from quantbento.quantizers.base import Quantized, warn_if_products_saturate
 from quantbento.quantizers.onnx import qdq
 from quantbento.quantizers.onnx.base import Graph, NodeOptions, OnnxQuantizer
 from quantbento.quantizers.onnx.candidates import find
@@ -31,7 +29,6 @@ from quantbento.quantizers.onnx.qdq import StaticQuantization
 from quantbento.quantizers.sensitivity import harmful
 from quantbento.runtimes.onnx import MODEL
 
-logger = logging.getLogger("quantbento")
 OPS = ("Conv", "MatMul")
 METHODS = {"minmax": "MinMax", "entropy": "Entropy", "percentile": "Percentile"}  # as ONNX Runtime calls them
 
@@ -67,8 +64,7 @@ class OnnxStatic(OnnxQuantizer):
     Options = OnnxStaticOptions
 
     def quantize(self, job: Job, options: OnnxStaticOptions, folder: Path) -> Quantized:
-        if not options.reduce_range and saturates():
-            logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
+        warn_if_products_saturate(options.reduce_range)
         graph = Graph.of(job)
         in_float32(graph.model.graph, find(graph.model.graph, OPS).names)
         workspace = Path(tempfile.mkdtemp(dir=job.workspace))

@@ -13,7 +13,6 @@ restores weights of before SmoothQuant beside inputs that are divided by s.
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,9 +21,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.core.machine import default_threads, saturates
+from quantbento.core.machine import default_threads
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Quantized
+from quantbento.quantizers.base import Quantized, warn_if_products_saturate
 from quantbento.quantizers.openvino import graph
 from quantbento.quantizers.openvino.base import OpenVinoQuantizer, OperatorOptions, Source, counts
 from quantbento.quantizers.openvino.nncf import quiet_nncf
@@ -36,7 +35,6 @@ from quantbento.tasks.metrics import sqnr_db
 if TYPE_CHECKING:
     import openvino as ov
 
-logger = logging.getLogger("quantbento")
 TO_RANK = 4  # batches of calibration samples that show which operators are harmful
 
 
@@ -73,8 +71,7 @@ class OpenVino(OpenVinoQuantizer):
     Options = OpenVinoOptions
 
     def quantize(self, job: Job, options: OpenVinoOptions, folder: Path) -> Quantized:
-        if not options.reduce_range and saturates():
-            logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
+        warn_if_products_saturate(options.reduce_range)
         source = Source.of(job)
         transformer = options.model_type == "transformer" or (
             options.model_type is None and graph.has_attention(source.model)

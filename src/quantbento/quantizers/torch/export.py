@@ -8,7 +8,6 @@ layer into one INT8 kernel when the model is loaded; that needs a C++ compiler a
 from __future__ import annotations
 
 import inspect
-import logging
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,24 +17,20 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from quantbento.core.errors import QuantbentoError, summary
-from quantbento.core.machine import saturates
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
+from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select, warn_if_products_saturate
 from quantbento.quantizers.torch import fx, pt2e
 from quantbento.quantizers.torch.pt2e import ELSE, WRAPPED
 from quantbento.runtimes.module_files import exported_module, program_of
-from quantbento.runtimes.torch import compiler_problem, save
+from quantbento.runtimes.torch import COMPILED, compiler_problem, save
 from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.outputs import named_outputs
 
 if TYPE_CHECKING:
     import torch
 
-SIZES = (1, 3, 8)  # items in a batch
 OPERATORS = "torch.ao.quantization.fx._decomposed"  # registers the quantize and dequantize operators
-COMPILED = "compiled when it is loaded: the first answers take about a minute"
 NOT_COMPILED = "not compiled: it computes in float32 and rounds, which is slower than full precision"
-logger = logging.getLogger("quantbento")
 
 
 class TorchExportOptions(QuantizerOptions):
@@ -78,9 +73,8 @@ class TorchExport(Quantizer):
             raise QuantbentoError(
                 "torch-export calibrates on data: add `calibration:` to the recipe, or set dynamic: true"
             )
-        if not options.reduce_range and saturates():
-            logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
-        examples = _examples(job.task)
+        warn_if_products_saturate(options.reduce_range)
+        examples = fx.examples(job.task)
         batches = examples if options.dynamic else [fx.tensors(batch) for batch in job.calibration]
         program = program_of(source)
         with pt2e.quiet(), job.progress.stage(f"{self.name}: export and measure"):
@@ -109,13 +103,6 @@ def _chosen(names: list[str], options: TorchExportOptions) -> list[str]:
     return chosen
 
 
-def _examples(task: ArrayTask) -> list[dict[str, torch.Tensor]]:
-    """The task's examples in batches of several sizes."""
-    items = [task.encode(item) for item in task.examples()]
-    batches = [task.collate((items * size)[:size]) for size in SIZES if size <= task.chunk_items]
-    return [fx.tensors({name: batch[name] for name in task.input_names}) for batch in batches]
-
-
 def _export(module: Any, task: ArrayTask, example: dict[str, torch.Tensor], as_it_is: bool = False) -> Any:
     """The module as a program that takes its inputs by name and gives the task's outputs by name.
 
@@ -129,7 +116,7 @@ def _export(module: Any, task: ArrayTask, example: dict[str, torch.Tensor], as_i
 
     dimension = torch.export.Dim.AUTO if as_it_is else torch.export.Dim.DYNAMIC
     axes = task.dynamic_axes()
-    # An axis that has one member here always has one: `SIZES` go up to what the task puts into a batch.
+    # An axis that has one member here always has one: `fx.SIZES` go up to what the task puts into a batch.
     shapes = {name: {a: dimension for a in axes[name] if t.shape[a] > 1} for name, t in example.items()}
     try:
         with torch.no_grad():

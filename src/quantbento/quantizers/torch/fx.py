@@ -31,6 +31,8 @@ from quantbento.tasks.tensor.module import forward_names
 if TYPE_CHECKING:
     import torch
 
+SIZES = (1, 3, 8)  # items in a batch
+
 
 def problems(name: str, module: Any, options: FxOptions) -> list[str]:
     """Reasons why a module cannot be quantized so. It may have no weights.
@@ -116,6 +118,12 @@ def tensors(batch: Arrays) -> dict[str, torch.Tensor]:
     import torch
 
     return {name: torch.from_numpy(np.require(value, requirements=("C", "W"))) for name, value in batch.items()}
+
+
+def examples(task: ArrayTask) -> list[dict[str, torch.Tensor]]:
+    """The task's examples in batches of several sizes, the largest last."""
+    items = [task.encode(item) for item in task.examples()]
+    return [tensors(task.collate((items * size)[:size])) for size in SIZES if size <= task.chunk_items]
 
 
 def observe(prepared: Any, batches: Sequence[dict[str, torch.Tensor]]) -> None:

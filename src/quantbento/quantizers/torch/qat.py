@@ -9,7 +9,6 @@ et al. 2020, https://arxiv.org/abs/1902.08153): with 2-bit weights, the digits' 
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,13 @@ from pydantic import Field
 
 from quantbento.core import user_code
 from quantbento.core.errors import QuantbentoError, summary
-from quantbento.core.machine import saturates
 from quantbento.core.user_code import UserCode
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Quantized, Quantizer
+from quantbento.quantizers.base import Quantized, Quantizer, warn_if_products_saturate
 from quantbento.quantizers.torch import fx
 from quantbento.quantizers.torch.fx_options import FxOptions, engine_of
 from quantbento.tasks.source import SampleSet
 
-logger = logging.getLogger("quantbento")
 OBSERVED = 256  # samples that the first ranges are taken from; training moves them
 
 
@@ -61,8 +58,7 @@ class TorchQat(Quantizer):
             )
         source, samples = job.source.module, job.training
         assert source is not None and samples is not None
-        if not options.reduce_range and saturates():
-            logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
+        warn_if_products_saturate(options.reduce_range)
         chosen, engine = fx.choose(self.name, source, options), engine_of(options)
         batches = [fx.tensors(batch) for batch in job.task.calibrate(samples.inputs[:OBSERVED], None)]
         prepared = fx.prepare(

@@ -7,19 +7,15 @@ API is deprecated upstream (pytorch/ao#2259); its successor compiles the model w
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from quantbento.core.machine import saturates
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Quantized, Quantizer
+from quantbento.quantizers.base import Quantized, Quantizer, warn_if_products_saturate
 from quantbento.quantizers.torch import fx
 from quantbento.quantizers.torch.fx_options import FxOptions, engine_of
-
-logger = logging.getLogger("quantbento")
 
 
 class TorchStaticOptions(FxOptions):
@@ -46,8 +42,7 @@ class TorchStatic(Quantizer):
     def quantize(self, job: Job, options: TorchStaticOptions, folder: Path) -> Quantized:
         source = job.source.module
         assert source is not None
-        if not options.reduce_range and saturates():
-            logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
+        warn_if_products_saturate(options.reduce_range)
         chosen, engine = fx.choose(self.name, source, options), engine_of(options)
         batches, qconfig = [fx.tensors(batch) for batch in job.calibration], _qconfig(options)
         prepared = fx.prepare(self.name, source, options, chosen, lambda _: qconfig, batches[0])

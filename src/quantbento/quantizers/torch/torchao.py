@@ -6,12 +6,8 @@ compiled for this machine when it is loaded, which needs a C++ compiler and take
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import logging
-import warnings
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +17,7 @@ from quantbento.core.errors import QuantbentoError, summary
 from quantbento.core.machine import saturates
 from quantbento.inputs.job import Job
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
+from quantbento.quantizers.torch import pt2e
 from quantbento.quantizers.torch.dynamic import refuse_program
 from quantbento.runtimes import torch as runtime
 
@@ -61,7 +58,7 @@ class TorchAo(Quantizer):
         source: Any = job.source.module
         chosen = _chosen(source, options)
         module = copy.deepcopy(source)
-        with _quiet():
+        with pt2e.quiet():
             from torchao.quantization import quantize_
 
             try:
@@ -82,7 +79,7 @@ class TorchAo(Quantizer):
             quantized_parameters=sum(before[name].weight.numel() for name in done),
             parameters=sum(p.numel() for p in source.parameters()),
             left_out=[name for name in chosen if name not in done],
-            notes=["compiled when it is loaded: the first answers take about a minute"] if options.compile else [],
+            notes=[runtime.COMPILED] if options.compile else [],
         )
 
 
@@ -104,16 +101,3 @@ def _config(options: TorchAoOptions) -> Any:
 
     more = {"reduce_range": True} if options.config == "Int8DynamicActivationInt8Weight" and saturates() else {}
     return getattr(ao, f"{options.config}Config")(set_inductor_config=False, **more)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """torchao tells on import which of its kernels for other machines it could not load."""
-    previous = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(previous)

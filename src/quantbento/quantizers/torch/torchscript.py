@@ -23,13 +23,11 @@ from quantbento.quantizers.base import Quantized, Quantizer
 from quantbento.quantizers.torch import dynamic, fx
 from quantbento.quantizers.torch.dynamic import TorchDynamicOptions
 from quantbento.runtimes.module_files import program_of
-from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.outputs import named_outputs
 
 if TYPE_CHECKING:
     import torch
 
-SIZES = (1, 3, 8)  # items in a batch
 TOLERANCE = 1e-4  # of the largest value: operators that were fused round otherwise
 
 
@@ -125,10 +123,7 @@ def _refuse_files(module: Any) -> None:
 def _batches(job: Job) -> list[dict[str, torch.Tensor]]:
     """What the export is proven on: calibration samples where the recipe has some, or else the task's examples, in
     batches of several sizes."""
-    task: ArrayTask = job.task
-    examples = [task.encode(item) for item in task.examples()]
-    made = [task.collate((examples * size)[:size]) for size in SIZES if size <= task.chunk_items]
-    return [fx.tensors(batch) for batch in [*(job.calibration or []), *made]]
+    return [fx.tensors(batch) for batch in job.calibration or []] + fx.examples(job.task)
 
 
 def _traced(module: Any, batch: dict[str, torch.Tensor]) -> tuple[Any, str]:
