@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -45,6 +46,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from quantbento.core.errors import QuantbentoError
 
     os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    # Transformers imports torchao where it is installed, which warns of its kernels for other devices and of itself.
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     run: Callable[[argparse.Namespace], int] = arguments.run
     try:
         code = run(arguments)
