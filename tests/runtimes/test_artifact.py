@@ -52,6 +52,7 @@ def test_the_description_says_how_to_load_it(folder):
         },
         "runtime": "onnx",
         "runtime_config": {},
+        "devices": ["cpu", "cuda"],
     }
 
 

@@ -131,7 +131,7 @@ def test_full_precision_is_the_users_graph(own_graph, tmp_path):
 
 def test_there_is_a_bfloat16_reference_only_where_the_cpu_has_it(own_graph, tmp_path, core):
     job = job_of(own_graph, [{"a": numbers(8), "b": numbers(4)}], tmp_path)
-    assert OpenVinoRuntime.reference_dtypes == ("bfloat16",)
+    assert OpenVinoRuntime.reference_dtypes["cpu"] == ("bfloat16",)
     core.capabilities = ["FP32", "INT8"]
     assert OpenVinoRuntime.write_reference(job, tmp_path, "bfloat16") is None
     assert not (tmp_path / MODEL).exists()

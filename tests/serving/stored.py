@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,11 @@ from quantbento import store
 from quantbento.runtimes import artifact
 
 
-def save_stand_in(name: str, task: str, folder: Path, runtime: str = "onnx", **content: Any) -> store.StoredModel:
+def save_stand_in(
+    name: str, task: str, folder: Path, runtime: str = "onnx", devices: Sequence[str] = ("cpu",), **content: Any
+) -> store.StoredModel:
     """Stores a model of that name; `content` goes into its manifest. Another call with it makes another version."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / artifact.DESCRIPTION).write_text(json.dumps({"schema_version": 1, "task": task, "runtime": runtime}))
+    described = {"schema_version": 1, "task": task, "runtime": runtime, "devices": list(devices)}
+    (folder / artifact.DESCRIPTION).write_text(json.dumps(described))
     return store.save(name, folder, {"variant": {"scheme": "int8-dynamic", "runtime": runtime}} | content, {}, {})

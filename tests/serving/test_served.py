@@ -167,3 +167,18 @@ def test_models_for_texts_need_tokenizers_and_no_others(monkeypatch, task):
             told = pytest.raises(QuantbentoError, match=r"'tokenizers', .* run: pip install 'quantbento\[text\]'$")
         with told:
             check_packages({"task": task, "runtime": runtime})
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"gpu": 1}, r"demo-int8:\S+ cannot run on cuda: ONNX Runtime \S+ is the build for CPUs.*was given gpu=1"),
+        ({"device": "cuda:1"}, "cannot run on cuda:1: .*was given device=cuda:1"),
+        ({"device": "xpu"}, "demo-int8:.* runs on cpu, cuda, not on xpu"),
+    ],
+    ids=["gpu", "device", "another-kind"],
+)
+def test_a_gpu_that_cannot_be_used_ends_the_start(demo_model, settings, told):
+    with pytest.raises(CannotServe, match=told):
+        ServedModel(ServiceSettings(model="demo-int8", **settings), "tensor", "default").preflight()
+    ServedModel(ServiceSettings(model="demo-int8"), "tensor", "default").preflight()

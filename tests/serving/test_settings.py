@@ -29,12 +29,23 @@ def test_arguments_win_over_the_environment(monkeypatch):
         ({"max_batch_size": "1"}, "max_batch_size"),
         ({"timeout_seconds": "soon"}, "timeout_seconds"),
         ({"gpu_type": "nvidia-l4"}, "needs gpu=1"),
+        ({"device": "gpu"}, "allowed: auto, cpu, cuda"),
+        ({"gpu": "1", "device": "cpu"}, "leave one of them out"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_a_wrong_setting_is_named(given, said):
     with pytest.raises(ValidationError, match=said):
         ServiceSettings(**given)
+
+
+@pytest.mark.parametrize(
+    ("given", "device"),
+    [({}, "auto"), ({"gpu": 1}, "cuda"), ({"gpu": 1, "device": "cuda:1"}, "cuda:1"), ({"device": "xpu"}, "xpu")],
+)
+def test_a_service_that_is_given_a_gpu_uses_it(given, device):
+    assert ServiceSettings(**given).wanted_device == device
+    assert GenerationSettings(gpu=1).wanted_device == "cuda"
 
 
 def test_a_misspelt_environment_variable_is_not_ignored(monkeypatch):

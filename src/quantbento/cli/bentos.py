@@ -21,6 +21,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     build.add_argument(
         "--write", type=Path, metavar="FILE", help="keep the build file of a stored model there, and build"
     )
+    build.add_argument("--gpu", action="store_true", help="of a stored model: for an NVIDIA GPU, with CUDA's packages")
     build.add_argument("--containerize", action="store_true", help="build the image too")
     _add_image_arguments(build)
     build.set_defaults(run=_build)
@@ -51,7 +52,7 @@ def _build(arguments: argparse.Namespace) -> int:
         builders.find(arguments.builder)  # fails before the work starts
     else:
         _refuse(arguments, ("image", "base_image", "builder"), "without --containerize; add it")
-    contents = build(arguments.name, arguments.model, arguments.write, _note)
+    contents = build(arguments.name, arguments.model, arguments.write, arguments.gpu, _note)
     print_contents(contents)
     if arguments.containerize:
         _print_image(contents.tag, arguments)

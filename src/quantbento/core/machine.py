@@ -18,6 +18,8 @@ from typing import Any
 
 CPU_MAX = Path("/sys/fs/cgroup/cpu.max")  # cgroup v2: "<quota> <period>", or "max <period>"
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+DRM = Path("/sys/class/drm")  # Linux's list of GPUs
+INTEL = "0x8086"
 CFS = Path("/sys/fs/cgroup/cpu")  # v1
 CPU_FLAGS = (
     "avx2",
@@ -40,9 +42,9 @@ def default_threads() -> int:
     return max(1, math.ceil(min(cores, _quota())))
 
 
-def describe(threads: int, distributions: Iterable[str]) -> dict[str, Any]:
+def describe(threads: int, distributions: Iterable[str], device: str = "cpu") -> dict[str, Any]:
     """`environment` of report.json: a measurement says little without it. The versions of `distributions` are listed
-    for those that are installed."""
+    for those that are installed; `device` is what the models ran on."""
     model, flags = _cpu()
     return {
         "python": platform.python_version(),
@@ -51,7 +53,8 @@ def describe(threads: int, distributions: Iterable[str]) -> dict[str, Any]:
         "cpu": model,
         "cpu_flags": [f for f in CPU_FLAGS if f in flags],
         "threads": threads,
-        "gpu": _gpu(),
+        "device": device,
+        "gpu": None if device == "cpu" else ", ".join(gpus()) or None,
     }
 
 
@@ -90,8 +93,12 @@ def missing_packages(names: Iterable[str]) -> list[str]:
 
 def devices() -> set[str]:
     """The devices this machine can compute on, as PyTorch calls them, found without importing an engine."""
-    has_driver = NVIDIA_DRIVER.exists() or shutil.which("nvidia-smi") is not None
-    return {"cpu", "cuda"} if has_driver else {"cpu"}
+    found = {"cpu"}
+    if NVIDIA_DRIVER.exists() or shutil.which("nvidia-smi") is not None:
+        found.add("cuda")
+    if any(_text(file) == INTEL for file in DRM.glob("renderD*/device/vendor")):
+        found.add("xpu")
+    return found
 
 
 def gpus() -> list[str]:
@@ -144,6 +151,8 @@ def _cpu() -> tuple[str, set[str]]:
     return fields.get("model name") or platform.machine(), set(flags.split())
 
 
-def _gpu() -> str | None:
-    torch = sys.modules.get("torch")  # do not import torch just for this
-    return torch.cuda.get_device_name(0) if torch is not None and torch.cuda.is_available() else None
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

@@ -69,9 +69,15 @@ class Job:
             self.graph = canonical(self.onnx(), self.workspace / CANONICAL)
         return self.graph
 
-    def complete(self, folder: Path, runtime: type[Runtime], runtime_config: dict[str, Any]) -> None:
-        """Turns a folder that a model was written to into an artifact. What exporters note in an ONNX file does not go
-        along, whoever wrote it."""
+    def complete(
+        self,
+        folder: Path,
+        runtime: type[Runtime],
+        runtime_config: dict[str, Any],
+        devices: tuple[str, ...] | None = None,
+    ) -> None:
+        """Turns a folder that a model was written to into an artifact that runs on some kinds of devices, by default
+        all of the runtime's. What exporters note in an ONNX file does not go along, whoever wrote it."""
         if (folder / MODEL).is_file():
             strip_file(folder / MODEL)
-        artifact.write(folder, self.task, runtime, runtime_config, self.custom_objects, self.engine)
+        artifact.write(folder, self.task, runtime, runtime_config, self.custom_objects, self.engine, devices)

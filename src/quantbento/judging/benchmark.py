@@ -103,7 +103,7 @@ def unsteady(timings: dict[str, Timing]) -> str | None:
 
 def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[Any], threads: int) -> int:
     """Peak resident memory in bytes: of the engine's process if it has its own, otherwise of a fresh process that
-    loads the artifact and answers `inputs`.
+    loads the artifact and answers `inputs`. A GPU's memory is not part of it.
 
     The process starts in an empty folder, so an artifact that only loads beside the user's own code fails here. If the
     task or the runtime is the user's own (`module:Class`), that code is needed, and the process starts in the current
@@ -114,8 +114,9 @@ def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[A
     """
     if (own := predictor.runtime.peak_memory_bytes()) is not None:
         return own
+    device = predictor.runtime.device
     with tempfile.TemporaryDirectory() as empty:
-        job = pickle.dumps({"artifact": artifact, "inputs": list(inputs), "threads": threads})
+        job = pickle.dumps({"artifact": artifact, "inputs": list(inputs), "threads": threads, "device": device})
         child = subprocess.run(
             [sys.executable, "-m", "quantbento.judging.peak_memory"],
             input=job,

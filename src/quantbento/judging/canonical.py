@@ -93,5 +93,5 @@ def _rows(job: Job, path: Path, samples: SampleSet, threads: int) -> Arrays:
         folder, of_file = Path(name), replace(job, source=SourceModel(onnx=path))
         config = OnnxRuntime.write_reference(of_file, folder, "float32")
         job.complete(folder, OnnxRuntime, config or {})
-        with contextlib.closing(artifact.load(folder, threads)) as loaded:
+        with contextlib.closing(artifact.load(folder, threads, "cpu")) as loaded:
             return checked_rows(loaded, samples, "it")

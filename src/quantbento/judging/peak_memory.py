@@ -1,6 +1,7 @@
 """Runs as a separate process: loads an artifact, answers some inputs, prints the peak resident memory.
 
-Standard input is a pickled mapping: `artifact` (a folder), `inputs`, `threads`. Inputs may be files, or images.
+Standard input is a pickled mapping: `artifact` (a folder), `inputs`, `threads`, `device`. Inputs may be files
+or images.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from quantbento.runtimes import artifact
 
 def main() -> None:
     job = pickle.load(sys.stdin.buffer)
-    predictor = artifact.load(job["artifact"], threads=job["threads"])
+    predictor = artifact.load(job["artifact"], threads=job["threads"], device=job["device"])
     predictor.work(job["inputs"])
     print(json.dumps({"peak_memory_bytes": peak_memory_bytes()}))
 

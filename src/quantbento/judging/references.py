@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbento.core import registry
+from quantbento.core.devices import kind_of
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.progress import Advance
 from quantbento.inputs.job import Job
@@ -119,8 +120,8 @@ def prepare(
     """
     done = References(settings)
     try:
-        for runtime, dtype, own in _wanted(job, runtimes):
-            _add(done, job, samples, runtime, dtype, own, threads)
+        for form in _wanted(job, runtimes, settings):
+            _add(done, job, samples, form, threads)
         if settings.paired:
             _measure(done.all, job, samples, settings, threads)
     except BaseException:
@@ -129,27 +130,47 @@ def prepare(
     return done
 
 
-def _wanted(job: Job, runtimes: Sequence[type[Runtime]]) -> list[tuple[type[Runtime], str, bool]]:
-    """Runtime, dtype, and whether it is the source's own dtype, for each reference, the baseline first.
+@dataclass(frozen=True)
+class _Form:
+    """A form of full precision; `own`: in the source's own dtype."""
+
+    runtime: type[Runtime]
+    dtype: str
+    own: bool
+    compiled: bool = False
+
+    @property
+    def name(self) -> str:
+        dtype = SHORT.get(self.dtype, self.dtype)
+        return f"{self.runtime.name}-compiled-{dtype}" if self.compiled else f"{self.runtime.name}-{dtype}"
+
+
+def in_order(job: Job, runtimes: Sequence[type[Runtime]]) -> list[type[Runtime]]:
+    """The runtimes that run full precision, the baseline's first.
 
     The baseline runs the source as it is. For models in memory that is PyTorch or ONNX Runtime, even if it serves no
     variant. For checkpoints it is the first engine that serves a variant, since others may not be installed.
     """
     known = list(dict.fromkeys([*map(registry.runtime, registry.RUNTIMES), *runtimes]))
     as_it_is = [r for r in known if job.source.kind in r.runs and (not job.task.on_disk or r in runtimes)]
-    ordered = dict.fromkeys([*as_it_is[:1], *(r for r in known if r in runtimes)])
+    return list(dict.fromkeys([*as_it_is[:1], *(r for r in known if r in runtimes)]))
+
+
+def _wanted(job: Job, runtimes: Sequence[type[Runtime]], settings: Benchmark) -> list[_Form]:
+    """Each reference, the baseline first."""
     own = job.source.dtype or "float32"
     found = []
-    for runtime in ordered:
-        found.append((runtime, own, True))
-        found += [(runtime, dtype, False) for dtype in runtime.reference_dtypes if dtype != own]
+    for runtime in in_order(job, runtimes):
+        found.append(_Form(runtime, own, True))
+        dtypes = [dtype for dtype in runtime.reference_dtypes.get(kind_of(settings.device), ()) if dtype != own]
+        found += [_Form(runtime, dtype, False) for dtype in dtypes]
+        if settings.compile and runtime.compiles:
+            found += [_Form(runtime, dtype, False, compiled=True) for dtype in dtypes]
     return found
 
 
-def _add(
-    done: References, job: Job, samples: SampleSet, runtime: type[Runtime], dtype: str, own: bool, threads: int
-) -> None:
-    name = f"{runtime.name}-{SHORT.get(dtype, dtype)}"
+def _add(done: References, job: Job, samples: SampleSet, form: _Form, threads: int) -> None:
+    name, runtime, dtype, own = form.name, form.runtime, form.dtype, form.own
     folder = job.workspace / "references" / name
     folder.mkdir(parents=True)
     loaded = None
@@ -159,8 +180,8 @@ def _add(
             if config is None:
                 _does_not_exist(done, job, runtime, own)
                 return
-            job.complete(folder, runtime, config)
-            loaded = artifact.load(folder, threads)
+            job.complete(folder, runtime, config | ({"compile": True} if form.compiled else {}))
+            loaded = artifact.load(folder, threads, done.settings.device)
             rows = checked_rows(loaded, samples, "the full-precision model")
             done.rows = done.rows or rows
             metrics = compare(job.task, done.rows, rows, samples)

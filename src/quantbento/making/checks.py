@@ -14,6 +14,7 @@ from typing import Any
 from quantbento.core import machine, user_code
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
+from quantbento.making import placement
 from quantbento.making.hardware import nearest
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant
 from quantbento.recipe.document import Loc, Problem
@@ -60,7 +61,7 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
         call: whether the user's functions may be called, and models and samples downloaded. If not, the notes list
             what was not checked for that reason.
     """
-    findings = Findings()
+    findings = Findings(list(placement.problems(resolved)))
     inputs, spec = resolved.inputs, resolved.recipe.model
     if machine.missing_packages(inputs.model.modules):
         return findings  # already reported

@@ -21,11 +21,12 @@ from quantbento.core import machine, user_code
 from quantbento.core.errors import QuantbentoError, StoreError
 from quantbento.core.progress import Progress, Silent
 from quantbento.inputs.job import Job
-from quantbento.judging.references import References, prepare
+from quantbento.judging.references import References, in_order, prepare
 from quantbento.judging.rows import ReferenceRow, Report, VariantRow, make_output_folder
 from quantbento.making import plan
 from quantbento.making.checks import PLACEHOLDERS
 from quantbento.making.fingerprint import distributions
+from quantbento.making.placement import choose_device
 from quantbento.making.resolve import ResolvedRecipe
 from quantbento.making.variant import Maker
 from quantbento.recipe import Recipe
@@ -89,10 +90,11 @@ def make_all(
     with progress.stage("load model and samples"):
         job, samples = load(planned.resolved, workspace, progress)
     runtimes = list(dict.fromkeys(variant.runtime for variant in planned.pending))
-    references = prepare(job, samples, runtimes, recipe.benchmark, threads)
+    device = choose_device(recipe.benchmark.device, planned.pending, in_order(job, runtimes)[0])
+    references = prepare(job, samples, runtimes, recipe.benchmark.model_copy(update={"device": device}), threads)
     try:
         report.baseline, *report.references = references.table()
-        report.environment = machine.describe(threads, _distributions(planned, references))
+        report.environment = machine.describe(threads, _distributions(planned, references), device)
         maker = Maker(planned, job, samples, references, report, threads, keep_failed)
         order = [v.name for v in recipe.variants]
         for variant in planned.pending:

@@ -17,6 +17,7 @@ from quantbento.judging.gates import judge
 from quantbento.judging.references import References
 from quantbento.judging.rows import Report, VariantRow
 from quantbento.making.fingerprint import FINGERPRINT
+from quantbento.making.placement import able
 from quantbento.making.plan import Plan
 from quantbento.making.resolve import ResolvedVariant
 from quantbento.runtimes import artifact
@@ -77,7 +78,7 @@ class Maker:
         start = time.perf_counter()
         with job.progress.stage(f"{row.name}: quantize"):
             done = variant.quantizer.quantize(job, variant.options, folder)
-            job.complete(folder, variant.runtime, done.runtime_config)
+            job.complete(folder, variant.runtime, done.runtime_config, able(variant))
         row.quantize_seconds = time.perf_counter() - start
         row.quantized = {
             "counts": done.counts,
@@ -102,7 +103,7 @@ class Maker:
         settings, inputs = self.plan.recipe.benchmark, self.samples.inputs
         baseline, same = references.baseline, references.of_runtime(row.runtime)
         with progress.stage(f"{row.name}: reload"):
-            loaded = artifact.load(folder, self.threads)
+            loaded = artifact.load(folder, self.threads, references.settings.device)
         with contextlib.closing(loaded):
             with progress.stage(f"{row.name}: evaluate"):
                 row.metrics = evaluate(loaded, references.rows, self.samples)

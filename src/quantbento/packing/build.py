@@ -33,6 +33,7 @@ def build(
     name: str | None = None,
     model: str | None = None,
     write: Path | None = None,
+    gpu: bool = False,
     say: Callable[[str], None] = lambda note: None,
 ) -> Contents:
     """Builds the Bento of a build file, or of a stored model, and gives what is in it.
@@ -41,13 +42,14 @@ def build(
         name: in `configs/bentos`, the path of a build file, or the tag of a stored model; `bentofile.yaml` by default.
         model: the tag to pack, instead of the build file's.
         write: where to keep the build file of a stored model.
+        gpu: build a stored model for an NVIDIA GPU, also where it was judged on a CPU.
         say: gets what a person should know of it, line by line.
 
     Raises:
         QuantbentoError: lists every problem that was found; or `bentoml build` failed.
     """
     sbom.check_packages()
-    chosen = target.find(name, model, write)
+    chosen = target.find(name, model, write, gpu)
     if chosen.note:
         say(chosen.note)
     file = staging.completed(chosen.file)

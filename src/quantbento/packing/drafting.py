@@ -14,6 +14,7 @@ import yaml
 
 from quantbento import store
 from quantbento.core import project_files, registry
+from quantbento.core.devices import kind_of
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.machine import package_versions
 from quantbento.core.project_files import BUILD_FILES, SERVICE
@@ -35,22 +36,24 @@ HEADROOM = 1.5  # times the peak that was measured with the evaluation's inputs;
 STEP_BYTES = 256 * MIB  # memory hints are multiples of it
 
 
-def draft(tag: str, path: Path | None = None) -> BuildFile:
+def draft(tag: str, path: Path | None = None, gpu: bool = False) -> BuildFile:
     """The build file of a stored model.
 
     Args:
         tag: what the file says; a later build packs the version that it stands for then.
         path: of the file, relative; `configs/bentos/<name>.yaml` by default.
+        gpu: for an NVIDIA GPU, also where the model was judged on a CPU.
 
     Raises:
-        QuantbentoError: there is no such model, no service for it, or a package that it needs is not installed.
+        QuantbentoError: there is no such model, no service for it, a package that it needs is not installed, or it does
+            not run on a GPU.
     """
     stored = store.find(tag)
     task, described = task_of(stored), artifact.describe(stored.path)
     name = stored.tag.partition(":")[0]
     path = path or BUILD_FILES / f"{name}.yaml"
     service = service_for(task)
-    parts, lines = _of_runtime(stored, described)
+    parts, lines = _of_runtime(described, _device(stored, described, gpu))
     code, packages = _from_outside(described)
     supplied: dict[Path, Path | str] = {}
     python = {"is_src_layout": True, **parts.get("python", {}), "lock_packages": False}
@@ -78,20 +81,23 @@ def draft(tag: str, path: Path | None = None) -> BuildFile:
     return BuildFile(path, data, supplied)
 
 
-def _of_runtime(stored: store.StoredModel, described: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """What a Bento on the model's runtime has, and the lines of its list of packages. Of several files for one runtime,
-    that of the distribution which the model was judged with. A runtime from outside has neither: the packages that it
-    and quantbento need are those installed here."""
+def _device(stored: store.StoredModel, described: dict[str, Any], gpu: bool) -> str:
+    """The kind of device that a Bento of the model is for: the one it was judged on, if not a GPU is asked for."""
+    if gpu and "cuda" not in (able := artifact.devices_of(described)):
+        raise QuantbentoError(f"{stored.tag} runs on {', '.join(able)}, not on an NVIDIA GPU; leave --gpu out")
+    return "cuda" if gpu else kind_of(stored.manifest.get("environment", {}).get("device", "cpu"))
+
+
+def _of_runtime(described: dict[str, Any], device: str) -> tuple[dict[str, Any], list[str]]:
+    """What a Bento on the model's runtime and a device has, and the lines of its list of packages. A runtime from
+    outside has neither: the packages that it and quantbento need are those installed here."""
     found = {}
+    wanted = {"runtime": described["runtime"], "device": device}
     for folder in (project_files.folder(), Path()):
         for file in sorted((folder / RUNTIMES).glob("*.yaml")):
             parts = yaml.safe_load(file.read_text(encoding="utf-8"))
-            if (parts.get("labels") or {}).get("runtime") == described["runtime"]:
+            if {"device": "cpu", **(parts.get("labels") or {})} == wanted:
                 found[file.stem] = parts
-    judged_with = stored.manifest.get("environment", {}).get("packages", {})
-    for distributions in (judged_with, package_versions(found)):
-        if len(found) > 1 and (chosen := found.keys() & distributions):
-            found = {name: parts for name, parts in found.items() if name in chosen}
     if not found:
         runtime = registry.runtime(described["runtime"])
         needed = [next(iter(package_versions(names)), names[0]) for names in needed_packages(described["runtime"])]

@@ -15,6 +15,7 @@ from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.packing import build_files
 from quantbento.packing.build_files import BuildFile
+from quantbento.runtimes import artifact
 
 
 def problems(file: BuildFile, tag: str, described: dict[str, Any], pickled: Iterable[str] = ()) -> Iterator[str]:
@@ -44,6 +45,7 @@ def problems(file: BuildFile, tag: str, described: dict[str, Any], pickled: Iter
             f"{tag} runs on {runtime}, which needs {', '.join(missing)}; the Bento's packages do not have it. Use a "
             f"Bento for that runtime: {_bentos_for(task, runtime) or f'quantbento build {tag}'}"
         )
+    yield from _of_gpu(file, tag, described)
     of_task = [_installed(module) for module in registry.task(task).modules]
     others = {
         f"{tag} is a model for {task}, which": [names[0] for names in of_task if not file.packages.keys() & set(names)],
@@ -55,6 +57,21 @@ def problems(file: BuildFile, tag: str, described: dict[str, Any], pickled: Iter
                 f"{what} needs {', '.join(left_out)}; the Bento's packages do not have it. Add it to its requirements, "
                 f"or let them be written: quantbento build {tag}"
             )
+
+
+def _of_gpu(file: BuildFile, tag: str, described: dict[str, Any]) -> Iterator[str]:
+    """Why a Bento that asks for a GPU would not use it."""
+    if not (gpus := (file.data.get("args") or {}).get("gpu")):
+        return
+    if "cuda" not in (able := artifact.devices_of(described)):
+        yield f"gpu is {gpus}, and {tag} runs on {', '.join(able)}; leave gpu out of args in {file.path}"
+        return
+    runtime = registry.runtime(described["runtime"])
+    if runtime.gpu_distribution and runtime.gpu_distribution not in file.packages:
+        yield (
+            f"gpu is {gpus}, and the Bento's packages are for CPUs: they have no {runtime.gpu_distribution}. Use "
+            f"{build_files.FOLDER / 'requirements' / f'{runtime.name}-gpu.txt'}, or: quantbento build {tag} --gpu"
+        )
 
 
 def needed_packages(runtime: str) -> list[tuple[str, ...]]:

@@ -26,19 +26,20 @@ class Target:
     note: str | None = None
 
 
-def find(name: str | None, model: str | None = None, write: Path | None = None) -> Target:
+def find(name: str | None, model: str | None = None, write: Path | None = None, gpu: bool = False) -> Target:
     """
     Args:
         name: a build file in `configs/bentos`, the path of one, or a stored model's tag, in this order; quantbento's
             own build files come last. By default `bentofile.yaml`, and without one the only stored model.
         model: packed instead of the build file's.
         write: where a stored model's build file will be kept.
+        gpu: a stored model's Bento is for a GPU.
 
     Raises:
         QuantbentoError: there is no such file and no such model, or an argument has no effect.
     """
     if name is None and DEFAULT.is_file():
-        return _of_file(build_files.find(None), model, write)
+        return _of_file(build_files.find(None), model, write, gpu)
     tag = name or model or only_model(command=BUILD)
     stored = _stored(tag)
     file = build_files.look_up(name) if name else None
@@ -46,15 +47,17 @@ def find(name: str | None, model: str | None = None, write: Path | None = None) 
         file = build_files.look_up(name, project_files.folder())
     if file is not None:
         both = f"{name} is a build file and a stored model; {file.path} was taken" if stored else None
-        return _of_file(file, model, write, both)
+        return _of_file(file, model, write, gpu, both)
     if not stored:
         raise _unknown(tag)
     if model and name:
         raise QuantbentoError(f"--model {model} would have no effect: {name} is a stored model; leave one of them out")
-    return Target(draft(tag, _relative(write)), tag)
+    return Target(draft(tag, _relative(write), gpu), tag)
 
 
-def _of_file(file: BuildFile, model: str | None, write: Path | None, note: str | None = None) -> Target:
+def _of_file(file: BuildFile, model: str | None, write: Path | None, gpu: bool, note: str | None = None) -> Target:
+    if gpu:
+        raise QuantbentoError(f"--gpu is for the build file of a stored model; set gpu: 1 in args of {file.path}")
     if write is not None:
         raise QuantbentoError(f"--write keeps the build file of a stored model; {file.path} is one already")
     tag = model or file.model

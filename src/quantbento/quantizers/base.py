@@ -68,6 +68,7 @@ class Quantizer(ABC):
         distributions: packages whose versions decide what it makes; part of the variant's fingerprint.
         extra: this project's extra that installs them; None where another package brings the quantizer.
         devices: devices it can work on, as PyTorch calls them.
+        runs_on: kinds of devices that can run what it makes; None: all of the runtime's.
         Options: the schema of a variant's `options`; unknown keys are refused, and every option has a default.
         quickest: options that only take time, with the least that still runs; a rehearsal uses them.
         usual_for: `quantbento init` proposes it for models whose weights are mostly in such layers.
@@ -85,6 +86,7 @@ class Quantizer(ABC):
     distributions: ClassVar[tuple[str, ...]]
     extra: ClassVar[str | None] = None
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    runs_on: ClassVar[tuple[str, ...] | None] = None
     Options: ClassVar[type[QuantizerOptions]] = QuantizerOptions
     quickest: ClassVar[dict[str, Any]] = {}
     usual_for: ClassVar[tuple[Layers, ...]] = ("linear", "convolution")
@@ -93,6 +95,11 @@ class Quantizer(ABC):
     def reads(cls, kind: str) -> bool:
         """Whether it uses samples of this kind."""
         return kind in (cls.data, cls.optional_data)
+
+    @classmethod
+    def devices_of_result(cls, runtime: Any) -> tuple[str, ...]:
+        """The kinds of devices that can run what it makes for a runtime."""
+        return runtime.devices if cls.runs_on is None else tuple(d for d in runtime.devices if d in cls.runs_on)
 
     @classmethod
     def made_on_first_use(cls) -> str | None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from quantbento.core.devices import Device
 from quantbento.core.user_code import UserCode
 from quantbento.recipe.gates import Gates
 from quantbento.recipe.inputs import Calibration, ModelSpec, Samples
@@ -25,6 +26,8 @@ class Benchmark(Strict):
     max_seconds: float = Field(60.0, gt=0, description="no new round after this time, once five are done")
     latency_calls: int = Field(100, ge=10, description="timed calls with a single input")
     threads: int | None = Field(None, gt=0, description="CPU threads; all cores when left out")
+    device: Device = Field("auto", description="cpu, cuda, cuda:N, xpu; auto: a GPU that every variant can use, or cpu")
+    compile: bool = Field(False, description="measure compiled full precision in bfloat16 too; takes a minute")
     memory: bool = Field(True, description="measure peak memory, in a separate process for each model")
     paired: bool = Field(True, description="false: one model in memory at a time, where two do not fit")
 

@@ -1,6 +1,6 @@
 """An artifact: a folder that holds a model, what its task needs, and `artifact.json`, which says how to load it.
 
-    artifact.json        {schema_version, task, task_config, runtime, runtime_config}
+    artifact.json        {schema_version, task, task_config, runtime, runtime_config, devices}
     model.onnx | .pkl    written by the quantizer
     tokenizer.json ...   written by the task
     objects.pkl          the user's Python objects, where there are any
@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbento.core import registry
+from quantbento.core.devices import AUTO, choose
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.machine import default_threads, devices
 from quantbento.runtimes.loaded import LoadedModel
@@ -38,6 +40,7 @@ def write(
     runtime_config: dict[str, Any],
     custom_objects: dict[str, Any],
     engine: dict[str, Any] | None = None,
+    devices: Sequence[str] | None = None,
 ) -> None:
     """Completes a folder that the model was written to.
 
@@ -47,6 +50,7 @@ def write(
         runtime_config: what the runtime needs to load it, as JSON.
         custom_objects: Python objects that are stored with the model, by name.
         engine: the recipe's engine settings, for a runtime that has `Settings`.
+        devices: kinds of devices that can run it; all of the runtime's by default.
     """
     if runtime.Settings is not None:
         settings = runtime.Settings.model_validate(engine or {})
@@ -57,6 +61,7 @@ def write(
         "task_config": task.save(folder),
         "runtime": registry.name_of("runtime", runtime),
         "runtime_config": runtime_config,
+        "devices": list(runtime.devices if devices is None else devices),
     }
     if custom_objects:
         from quantbento.core.pickling import dump
@@ -76,11 +81,34 @@ def load_task(folder: Path) -> Any:
     return registry.task(description["task"]).load(folder, description["task_config"])
 
 
-def load(folder: Path, threads: int | None = None) -> LoadedModel:
-    """The model in an artifact folder, ready to be called, on `threads` CPU cores (all by default).
+def devices_of(description: dict[str, Any]) -> list[str]:
+    """The kinds of devices that can run an artifact."""
+    if "devices" in description:
+        return description["devices"]
+    runtime = registry.runtime(description["runtime"])  # of an artifact that an older version made
+    return list(runtime.devices) if runtime.contract == "tokens" else ["cpu"]
+
+
+def device_of(description: dict[str, Any], asked: str = AUTO, name: str = "this model") -> str:
+    """The device that an artifact runs on here; `name` is for the message.
 
     Raises:
-        QuantbentoError: a package that the runtime needs is missing.
+        QuantbentoError: it cannot run on the device that was asked for.
+    """
+    runtime = registry.runtime(description["runtime"])
+    return choose(asked, devices_of(description), runtime.device_problem, name)
+
+
+def load(folder: Path, threads: int | None = None, device: str = AUTO) -> LoadedModel:
+    """The model in an artifact folder, ready to be called.
+
+    Args:
+        folder: the artifact folder.
+        threads: CPU cores to use; all by default.
+        device: `auto` is a GPU where this machine has one and the model can use it, else the CPU.
+
+    Raises:
+        QuantbentoError: a package that the runtime needs is missing, or the model cannot run on the device.
     """
     description = describe(folder)
     threads = threads or default_threads()
@@ -89,10 +117,12 @@ def load(folder: Path, threads: int | None = None) -> LoadedModel:
         task = load_task(folder)
         custom_objects = _custom_objects(folder)
         config = description["runtime_config"]
-        if side_by_side := kind.concurrent and task.concurrent:
+        device = device_of(description, device)
+        if side_by_side := kind.concurrent and task.concurrent and device == "cpu":
             runtime = kind.load_shared(folder, config, threads=1, callers=threads)
         else:
-            runtime = kind.load(folder, config, threads=threads)
+            runtime = kind.load(folder, config, threads=threads, device=device)
+        runtime.device = device
     except ModuleNotFoundError as error:
         raise QuantbentoError(
             f"the {kind.name} runtime needs the package {error.name!r}, which is not installed; "

@@ -7,6 +7,7 @@ token ids. A task names the contract its models need, never a runtime.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -41,14 +42,17 @@ class Runtime(ABC):
         extra: this project's extra that installs them; None where another package brings the runtime.
         cpu_extra: the extra for machines without a GPU, where that is another one.
         devices: devices it can run on, as PyTorch calls them.
+        gpu_distribution: the package that a Bento on an NVIDIA GPU has, and one on a CPU has not.
         runs: kinds of full-precision models that it runs as they are; the first runtime that does so for a model
             gives its baseline.
         concurrent: whether several calls may run at once, from several threads, each on the cores it was loaded for.
-        reference_dtypes: dtypes besides the model's own in which full precision is written for it.
+        reference_dtypes: by kind of device, dtypes besides the model's own in which full precision is written for it.
+        compiles: whether full precision can be compiled when it is loaded, with `"compile": True` in its config.
         compiles_shapes: whether the first call with inputs of a new shape takes longer than later ones. Speed is that
             of later ones.
         start_seconds: seconds a container with it may take to become ready.
         Settings: the schema of `task_options.engine`; None where it has no settings.
+        device: of a loaded model, what it runs on.
     """
 
     declares: ClassVar[tuple[str, ...]] = ("name", "contract", "modules", "distributions")
@@ -60,23 +64,33 @@ class Runtime(ABC):
     extra: ClassVar[str | None] = None
     cpu_extra: ClassVar[str | None] = None
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    gpu_distribution: ClassVar[str | None] = None
     runs: ClassVar[tuple[SourceKind, ...]] = ()
     concurrent: ClassVar[bool] = False
-    reference_dtypes: ClassVar[tuple[str, ...]] = ()
+    reference_dtypes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    compiles: ClassVar[bool] = False
     compiles_shapes: ClassVar[bool] = False
     start_seconds: ClassVar[int] = 120
     Settings: ClassVar[type[BaseModel] | None] = None
 
+    device: str = "cpu"
+
     @classmethod
     @abstractmethod
-    def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
-        """The model in an artifact folder, ready to run, each call on `threads` CPU cores."""
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, device: str = "cpu") -> Self:
+        """The model in an artifact folder, ready to run on a device. On the CPU, each call takes `threads` cores."""
 
     @classmethod
     def load_shared(cls, folder: Path, config: dict[str, Any], *, threads: int, callers: int) -> Self:
-        """As `load`, for `callers` threads that run it at once, each call on `threads` CPU cores. Only of runtimes that
-        are `concurrent`; most need not be told how many call."""
+        """As `load`, for `callers` threads that run it at once on the CPU, each call on `threads` cores. Only of
+        runtimes that are `concurrent`; most need not be told how many call."""
         return cls.load(folder, config, threads=threads)
+
+    @classmethod
+    def device_problem(cls, device: str) -> str | None:
+        """Why the engine as it is installed cannot use a device of one of its kinds, and what helps; None where it
+        can. Imports the engine."""
+        return None
 
     @classmethod
     def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ class LiteRtRuntime(ArrayRuntime):
         self._one_at_a_time = Lock()  # an interpreter has one set of tensors
 
     @classmethod
-    def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, device: str = "cpu") -> Self:
         from importlib.metadata import version
 
         from ai_edge_litert.interpreter import Interpreter

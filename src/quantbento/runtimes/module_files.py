@@ -43,19 +43,25 @@ def save(module: torch.nn.Module, folder: Path) -> None:
             dump(module, folder / MODEL, classes={type(m) for m in module.modules()})
 
 
-def read(folder: Path) -> torch.nn.Module:
-    """The module that `save` wrote to the folder."""
+def read(folder: Path, device: str = "cpu") -> torch.nn.Module:
+    """The module that `save` wrote to the folder, its weights on a device."""
     import torch
 
     if (folder / TORCHSCRIPT).is_file():
-        return torch.jit.load(folder / TORCHSCRIPT, map_location="cpu")
+        return torch.jit.load(folder / TORCHSCRIPT, map_location=device)
     if (folder / EXPORTED).is_file():
-        return exported_module(torch.export.load(folder / EXPORTED))
+        program = torch.export.load(folder / EXPORTED)
+        if device != "cpu":
+            from torch.export.passes import move_to_device_pass
+
+            program = move_to_device_pass(program, device)
+        return exported_module(program)
     path = folder / (PICKLABLE if (folder / PICKLABLE).is_file() else MODEL)
     with path.open("rb") as file, warnings.catch_warnings():
         # Quantized tensors are rebuilt by a deprecated path inside torch, which we cannot change.
         warnings.simplefilter("ignore")
-        return pickle.load(file)
+        module = pickle.load(file)
+    return module if device == "cpu" else module.to(device)
 
 
 def _save_torchscript(module: torch.jit.ScriptModule, path: Path) -> None:

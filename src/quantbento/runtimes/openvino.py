@@ -1,4 +1,4 @@
-"""OpenVINO on CPU.
+"""OpenVINO on CPU, and on Intel's GPUs.
 
 Where several call at once, each has a stream of its own: many small chunks run faster so than one after the other on
 all threads. Floats are computed in the type that the artifact names: left to itself, OpenVINO takes bfloat16 wherever
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from quantbento.core.devices import index_of, kind_of
 from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes.base import ArrayRuntime, ReferenceJob
 
@@ -21,20 +22,21 @@ if TYPE_CHECKING:
     import openvino as ov
 
 MODEL = "model.xml"  # its weights are in model.bin beside it
-HINTS = {"float32": "f32", "bfloat16": "bf16"}
+HINTS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
 class OpenVinoRuntime(ArrayRuntime):
     """`config["dtype"]` is what floats are computed in, float32 by default. `config["properties"]`, where given, are
-    more of OpenVINO's properties of the CPU."""
+    more of OpenVINO's properties of the device."""
 
     name = "openvino"
     modules = ("openvino",)
     distributions = ("openvino",)
     extra = "openvino"
+    devices = ("cpu", "xpu")
     concurrent = True
     compiles_shapes = True
-    reference_dtypes = ("bfloat16",)
+    reference_dtypes = {"cpu": ("bfloat16",), "xpu": ("float16",)}
 
     def __init__(self, compiled: ov.CompiledModel) -> None:
         self.compiled = compiled
@@ -42,24 +44,29 @@ class OpenVinoRuntime(ArrayRuntime):
         self._idle: list[ov.InferRequest] = []
 
     @classmethod
-    def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, device: str = "cpu") -> Self:
+        if device != "cpu":
+            return cls(_compile(folder, f"GPU.{index_of(device)}", config, {}))
         return cls.load_shared(folder, config, threads=threads, callers=1)
 
     @classmethod
     def load_shared(cls, folder: Path, config: dict[str, Any], *, threads: int, callers: int) -> Self:
         properties = {
-            "INFERENCE_PRECISION_HINT": HINTS[config.get("dtype", "float32")],
             "NUM_STREAMS": callers,
             "INFERENCE_NUM_THREADS": callers * threads,
             "ENABLE_CPU_PINNING": False,  # processes beside each other would be pinned to the same cores
-            **config.get("properties", {}),
         }
-        openvino = engine()
-        try:
-            return cls(openvino.Core().compile_model(folder / MODEL, "CPU", properties))
-        except RuntimeError as error:
-            version = openvino.__version__.split("-")[0]
-            raise QuantbentoError(f"OpenVINO {version} cannot load the graph: {_reason(error)}") from error
+        return cls(_compile(folder, "CPU", config, properties))
+
+    @classmethod
+    def device_problem(cls, device: str) -> str | None:
+        if kind_of(device) == "cpu":
+            return None
+        found = engine().Core().available_devices  # "GPU" where there is one, "GPU.0" and "GPU.1" where there are two
+        names = {"GPU", "GPU.0"} if index_of(device) == 0 else {f"GPU.{index_of(device)}"}
+        if names & set(found):
+            return None
+        return f"OpenVINO finds {', '.join(found)} here; for Intel's GPUs it needs their driver (intel-opencl-icd)"
 
     @classmethod
     def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:
@@ -94,6 +101,16 @@ def engine() -> Any:
     openvino.Type.f32.to_dtype()
     openvino.Tensor(np.zeros(1, np.float32))
     return openvino
+
+
+def _compile(folder: Path, device: str, config: dict[str, Any], properties: dict[str, Any]) -> ov.CompiledModel:
+    openvino = engine()
+    hint = {"INFERENCE_PRECISION_HINT": HINTS[config.get("dtype", "float32")]}
+    try:
+        return openvino.Core().compile_model(folder / MODEL, device, hint | properties | config.get("properties", {}))
+    except RuntimeError as error:
+        version = openvino.__version__.split("-")[0]
+        raise QuantbentoError(f"OpenVINO {version} cannot load the graph: {_reason(error)}") from error
 
 
 def read_onnx(path: Path) -> ov.Model:

@@ -1,4 +1,4 @@
-"""PyTorch modules, TorchScript and `torch.export` programs on CPU."""
+"""PyTorch modules, TorchScript and `torch.export` programs, on CPU and on NVIDIA GPUs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from quantbento.core.devices import torch_problem
 from quantbento.core.errors import QuantbentoError, summary
 from quantbento.runtimes.base import ArrayRuntime, ReferenceJob
 from quantbento.runtimes.module_files import MODEL, program_of, read, save
@@ -35,8 +36,11 @@ class TorchRuntime(ArrayRuntime):
     modules = ("torch", "transformers")
     distributions = ("torch", "transformers", "cloudpickle")
     extra = "torch"
+    devices = ("cpu", "cuda")
+    gpu_distribution = "nvidia-cuda-runtime"
     runs = ("module",)
-    reference_dtypes = ("bfloat16",)
+    reference_dtypes = {"cpu": ("bfloat16",), "cuda": ("float16", "bfloat16")}
+    compiles = True
 
     def __init__(
         self, module: torch.nn.Module, dtype: torch.dtype | None, output_names: list[str], freezing: bool = False
@@ -44,7 +48,7 @@ class TorchRuntime(ArrayRuntime):
         self.module, self._dtype, self._output_names, self._freezing = module, dtype, output_names, freezing
 
     @classmethod
-    def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, device: str = "cpu") -> Self:
         import torch
 
         # This applies to the whole process: torch has no narrower setting.
@@ -52,7 +56,7 @@ class TorchRuntime(ArrayRuntime):
         if config.get("operators"):
             importlib.import_module(config["operators"])
         with packing_for(config.get("quantized_engine")):
-            module = read(folder).eval()
+            module = read(folder, device).eval()
         dtype = getattr(torch, config["dtype"]) if config.get("dtype") else None
         if config.get("compile"):
             if problem := compiler_problem():
@@ -61,6 +65,10 @@ class TorchRuntime(ArrayRuntime):
             module.compile(dynamic=True)  # at the first call; for inputs of any size
         module = module if dtype is None else module.to(dtype)
         return cls(module, dtype, config["output_names"], bool(config.get("freezing")))
+
+    @classmethod
+    def device_problem(cls, device: str) -> str | None:
+        return torch_problem(device)
 
     @classmethod
     def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:
@@ -80,6 +88,8 @@ class TorchRuntime(ArrayRuntime):
         import torch
 
         inputs = {name: torch.from_numpy(np.require(value, requirements=("C", "W"))) for name, value in batch.items()}
+        if self.device != "cpu":
+            inputs = {name: tensor.to(self.device) for name, tensor in inputs.items()}
         if self._dtype is not None:
             inputs = {n: t.to(self._dtype) if t.is_floating_point() else t for n, t in inputs.items()}
         with torch.inference_mode(), _compiling(self._freezing):
@@ -136,4 +146,4 @@ def packing_for(engine: str | None) -> Iterator[None]:
 def _array(tensor: torch.Tensor) -> np.ndarray:
     """NumPy has no bfloat16, and half precision would be lost on what is computed from it: both become float32."""
     half = tensor.is_floating_point() and tensor.element_size() == 2
-    return (tensor.float() if half else tensor).numpy()
+    return (tensor.float() if half else tensor).cpu().numpy()

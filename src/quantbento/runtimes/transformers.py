@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from quantbento.core.devices import torch_problem
 from quantbento.core.errors import InvalidInput, QuantbentoError, summary
 from quantbento.runtimes.continuation import Continuation
 from quantbento.runtimes.language_model import Generated, LanguageModel, Sampling
@@ -34,6 +35,7 @@ class TransformersRuntime(LanguageModel):
     distributions = ("torch", "transformers", "accelerate", "bitsandbytes", "tokenizers")
     extra = "transformers"
     devices = ("cpu", "cuda")
+    gpu_distribution = "nvidia-cuda-runtime"
     start_seconds = 300
 
     def __init__(self, module: Any, tokenizer: Any, defaults: GenerationConfig) -> None:
@@ -49,16 +51,16 @@ class TransformersRuntime(LanguageModel):
         self._max_model_len: int | None = getattr(text_config, "max_position_embeddings", None)
 
     @classmethod
-    def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, device: str = "cpu") -> Self:
         import torch
         from transformers import AutoTokenizer, GenerationConfig
 
         torch.set_num_threads(threads)  # for the whole process: torch has no narrower setting
         try:
             if "pickled" in config:
-                module = _unpickle(folder / config["pickled"])
+                module = _unpickle(folder / config["pickled"]).to(device)
             else:
-                module = _read(folder, config.get("dtype", "auto"))
+                module = _read(folder, config.get("dtype", "auto"), device)
             defaults = module.generation_config
             if (folder / "generation_config.json").is_file():
                 defaults = GenerationConfig.from_pretrained(folder)
@@ -68,6 +70,10 @@ class TransformersRuntime(LanguageModel):
                 f"{folder} could not be loaded by the transformers runtime: {summary(error)}. If a package is missing, "
                 "run: pip install 'quantbento[transformers]'"
             ) from error
+
+    @classmethod
+    def device_problem(cls, device: str) -> str | None:
+        return torch_problem(device)
 
     @property
     def max_model_len(self) -> int | None:
@@ -214,12 +220,11 @@ def _logprobs(logits: torch.Tensor, following: torch.Tensor, top: int) -> dict[s
     return {name: values.cpu().numpy() for name, values in found.items()}
 
 
-def _read(folder: Path, dtype: str) -> Any:
-    import torch
+def _read(folder: Path, dtype: str, device: str) -> Any:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
-    device_map = "auto" if torch.cuda.is_available() else None
+    device_map = {"cpu": None, "cuda": "auto"}.get(device, device)  # `cuda` is all GPUs
     return transformers.AutoModelForCausalLM.from_pretrained(
         folder, dtype=dtype, device_map=device_map, local_files_only=True
     )

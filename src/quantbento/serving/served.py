@@ -93,6 +93,12 @@ class Served(ABC):
                 f"this service serves {self.task_name}{run}"
             )
         check_packages(description)
+        try:
+            artifact.device_of(description, self.settings.wanted_device, self.stored.tag)
+        except QuantbentoError as error:
+            given = f"gpu={self.settings.gpu}" if self.settings.gpu else f"device={self.settings.wanted_device}"
+            told = f"{error}. The service was given {given}: leave it out, or serve another model"
+            raise QuantbentoError(told) from None
 
     def refuse_another_model(self) -> None:
         """Raises `CannotServe` where the environment names a model and the Bento packs another: it would have no

@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from quantbento.core.devices import AUTO, Device
 from quantbento.core.errors import did_you_mean, one_of
 
 PREFIX = "QUANTBENTO_"
@@ -100,6 +101,11 @@ class Settings(BaseModel):
             raise ValueError(f"gpu_type {self.gpu_type!r} needs gpu=1 or more; it would be dropped in silence")
         return self
 
+    @property
+    def wanted_device(self) -> str:
+        """The device to ask for: a service that is given a GPU uses it."""
+        return "cuda" if self.gpu else AUTO
+
     def service_config(self) -> dict[str, Any]:
         """Keyword arguments for `@bentoml.service`."""
         resources: dict[str, Any] = {"cpu": self.cpu, "memory": self.memory}
@@ -128,7 +134,18 @@ class ServiceSettings(Settings):
     max_latency_ms: int = Field(10_000, ge=1, description="a request predicted to wait longer is refused with 503")
 
     threads: int | None = Field(None, ge=1, description="CPU threads of the model; all cores when left out")
+    device: Device = Field(AUTO, description="cpu, cuda, cuda:N or xpu; auto: a GPU that the model can use, or cpu")
     workers: int = Field(1, ge=1, le=256, description="server processes, each with the model in memory")
+
+    @model_validator(mode="after")
+    def _a_gpu_is_used(self) -> Self:
+        if self.gpu and self.device == "cpu":
+            raise ValueError(f"gpu={self.gpu} and device='cpu': leave one of them out")
+        return self
+
+    @property
+    def wanted_device(self) -> str:
+        return super().wanted_device if self.device == AUTO else self.device
 
     def service_config(self, calls_itself: bool = False) -> dict[str, Any]:
         """As every service's. Where an endpoint calls another of the same service, BentoML counts the request twice,

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from quantbento.core.devices import AUTO
 from quantbento.core.errors import StoreError, did_you_mean
 from quantbento.core.files import link_or_copy
 from quantbento.core.machine import other_cpu
@@ -55,10 +56,10 @@ class StoredModel:
         """The manifest, after every file was hashed and matched; raises `StoreError` if one does not match."""
         return manifest.verify(self.path, self.tag)
 
-    def load(self, threads: int | None = None) -> LoadedModel:
+    def load(self, threads: int | None = None, device: str = AUTO) -> LoadedModel:
         """The model, after `verify`. Logs a warning if this CPU computes INT8 differently."""
         judged_on = self.verify().get("environment", {})
-        predictor = artifact.load(self.path, threads)
+        predictor = artifact.load(self.path, threads, device)
         if warning := other_cpu(judged_on, predictor.runtime.name):
             logger.warning("%s: %s", self.tag, warning)
         return predictor
@@ -69,17 +70,18 @@ class StoredModel:
         return _created(self.path)
 
 
-def load(tag: str, threads: int | None = None) -> LoadedModel:
+def load(tag: str, threads: int | None = None, device: str = AUTO) -> LoadedModel:
     """A stored model as a callable from a list of inputs to a list of answers.
 
     Args:
         tag: `name:version`, `name:alias`, or `name` for the latest.
         threads: CPU cores to use; all by default.
+        device: `cpu`, `cuda`, `cuda:1`, or `auto`: a GPU where this machine has one and the model can use it.
 
     Raises:
         StoreError: no such model, or it is not as it was saved. Nothing was unpickled then.
     """
-    return find(tag).load(threads)
+    return find(tag).load(threads, device)
 
 
 def find(tag: str) -> StoredModel:

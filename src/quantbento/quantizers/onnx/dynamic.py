@@ -84,6 +84,7 @@ class OnnxDynamic(OnnxQuantizer):
     scheme = "int8-dynamic"
     optional_data = "calibration"
     usual_for = ("linear",)
+    runs_on = ("cpu",)
     Options = OnnxDynamicOptions
 
     def quantize(self, job: Job, options: OnnxDynamicOptions, folder: Path) -> Quantized:

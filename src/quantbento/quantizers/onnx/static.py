@@ -61,6 +61,7 @@ class OnnxStatic(OnnxQuantizer):
     scheme = "int8-static"
     data = "calibration"
     usual_for = ("convolution",)
+    runs_on = ("cpu",)
     Options = OnnxStaticOptions
 
     def quantize(self, job: Job, options: OnnxStaticOptions, folder: Path) -> Quantized:

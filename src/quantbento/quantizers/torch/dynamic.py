@@ -43,6 +43,7 @@ class TorchDynamic(Quantizer):
     distributions = ("torch", "cloudpickle")
     extra = "quantize"
     usual_for = ("linear",)
+    runs_on = ("cpu",)
     Options = TorchDynamicOptions
 
     def preflight_module(self, module: Any, options: TorchDynamicOptions) -> list[str]:

@@ -51,6 +51,7 @@ class TorchExport(Quantizer):
     distributions = ("torch", "torchao")
     extra = "quantize"
     usual_for = ()  # needs a compiler where it is served
+    runs_on = ("cpu",)
     Options = TorchExportOptions
 
     def scheme_of(self, options: TorchExportOptions) -> str:

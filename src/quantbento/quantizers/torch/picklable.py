@@ -30,6 +30,7 @@ class Picklable(Quantizer):
     distributions = TorchDynamic.distributions
     extra = TorchDynamic.extra
     usual_for = ()
+    runs_on = TorchDynamic.runs_on
     Options = TorchDynamicOptions
 
     def preflight_module(self, module: Any, options: TorchDynamicOptions) -> list[str]:

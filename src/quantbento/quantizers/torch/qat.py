@@ -44,6 +44,7 @@ class TorchQat(Quantizer):
     modules = ("torch",)
     distributions = ("torch", "cloudpickle")
     extra = "quantize"
+    runs_on = ("cpu",)
     Options = TorchQatOptions
     quickest = {"epochs": 1}
 

@@ -34,6 +34,7 @@ class TorchStatic(Quantizer):
     distributions = ("torch", "cloudpickle")
     extra = "quantize"
     usual_for = ("convolution",)
+    runs_on = ("cpu",)
     Options = TorchStaticOptions
 
     def preflight_module(self, module: Any, options: TorchStaticOptions) -> list[str]:

@@ -82,7 +82,7 @@ class InProcessEngine(Engine):
         return done.text, len(done.token_ids)
 
     def _load(self) -> TextGenerator:
-        loaded = self.stored.load(self.settings.threads)
+        loaded = self.stored.load(self.settings.threads, self.settings.wanted_device)
         assert isinstance(loaded, TextGenerator)
         loaded.answers(loaded.task.examples()[:1], Sampling(max_tokens=2))
         return loaded
