@@ -279,6 +279,31 @@ def test_a_package_that_the_task_needs_and_is_not_there_is_a_problem(monkeypatch
     )
 
 
+def test_what_several_parts_lack_is_installed_by_one_command(monkeypatch):
+    gone = {"nncf", "uv", "PIL", "no_such_engine"}
+    monkeypatch.setattr(machine, "missing_packages", lambda names: [name for name in names if name in gone])
+    asked = minimal(task="image-classification", variants=variants(a="openvino", b="litert", c=f"{__name__}:OnGpus"))
+    _, problems = resolve(read_recipe(asked))
+    told = [problem.message for problem in problems if "pip install" in problem.message]
+    assert len(told) == 4
+    assert told[-1] == "what is missing is installed by one command: pip install 'quantbento[quantize,vision]'"
+
+
+@pytest.mark.parametrize(
+    ("quantizer", "options", "needs"),
+    [
+        ("litert", {"mode": "full-integer"}, True),
+        ("litert", {}, False),
+        ("torch-export", {}, True),
+        ("torch-export", {"dynamic": True, "compile": False}, False),
+    ],
+)
+def test_what_options_need_is_missed_before_the_work(quantizer, options, needs):
+    _, problems = resolve(read_recipe(minimal(variants=[{"name": "a", "quantizer": quantizer, "options": options}])))
+    told = [problem.message for problem in problems]
+    assert told == ([f"{quantizer!r} calibrates on data with these options: add `calibration:`"] if needs else [])
+
+
 @pytest.mark.parametrize(("here", "refused"), [({"cpu"}, True), ({"cpu", "cuda"}, False)], ids=["cpu", "gpu"])
 def test_a_device_that_is_not_there_is_a_problem(monkeypatch, here, refused):
     monkeypatch.setattr(machine, "devices", lambda: here)

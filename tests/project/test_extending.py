@@ -38,7 +38,7 @@ def samples():
         return {"input": x}, model()(torch.from_numpy(x))[:, 0].numpy()
 """
 FAST = {"items": 4, "rounds": 3, "latency_calls": 10, "memory": True}
-VARIANTS = {"int8": "my_quantizers:WeightOnlyInt8", "gpu": "my_runtimes:OnnxDynamicOnGpu"}
+VARIANTS = {"int8": "my_quantizers:WeightOnlyInt8", "amd": "my_runtimes:OnnxDynamicOnAmd"}
 
 pytestmark = pytest.mark.slow
 
@@ -103,7 +103,7 @@ def test_variants_are_quantized_judged_by_the_tasks_metrics_and_stored(rows):
         assert row["speedup_same_runtime"]["median"] > 0
         assert row["peak_memory_bytes"] > 10e6
     assert (rows["int8"]["scheme"], rows["int8"]["runtime"]) == ("W8A32", "torch")
-    assert (rows["gpu"]["scheme"], rows["gpu"]["runtime"]) == ("int8-dynamic", "onnx-gpu")
+    assert (rows["amd"]["scheme"], rows["amd"]["runtime"]) == ("int8-dynamic", "onnx-amd")
     assert rows["int8"]["quantized"]["counts"] == {"Linear": 3}
     assert rows["int8"]["size_ratio"] < 1
 
@@ -111,7 +111,7 @@ def test_variants_are_quantized_judged_by_the_tasks_metrics_and_stored(rows):
 def test_full_precision_of_the_runtime_from_outside_is_in_the_report(project):
     report = json.loads((project / "reports" / "my-regressor" / "report.json").read_text())
     assert report["baseline"]["name"] == "torch-fp32"
-    assert [row["name"] for row in report["references"]] == ["torch-bf16", "onnx-gpu-fp32"]
+    assert [row["name"] for row in report["references"]] == ["torch-bf16", "onnx-amd-fp32"]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -154,7 +154,7 @@ def test_a_second_run_makes_nothing_and_a_change_of_the_users_code_makes_it_anew
     source = project / "my_quantizers.py"
     source.write_text(source.read_text() + "\n# another version\n")
     changed = {row["name"]: row for row in save(project, recipe("my_tasks:Regression", VARIANTS))["variants"]}
-    assert (changed["int8"]["reused"], changed["gpu"]["reused"]) == (False, True)
+    assert (changed["int8"]["reused"], changed["amd"]["reused"]) == (False, True)
     assert changed["int8"]["tag"] != rows["int8"]["tag"]
 
 

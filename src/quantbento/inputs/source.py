@@ -33,6 +33,8 @@ class NamedModel:
     def __init__(self, spec: ModelSpec, task: type[Task] | None = None) -> None:
         self.spec, self.task = spec, task
 
+    extra = "quantize"
+
     @property
     def modules(self) -> tuple[str, ...]:
         """The import names that `load` needs."""

@@ -29,6 +29,7 @@ class Inspection:
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
+        self._commands: list[str] = []
 
     def say(self, where: Loc, message: str, label: str | None = None) -> None:
         self.problems.append(Problem(where, message, label))
@@ -117,13 +118,26 @@ class Inspection:
 
     def _can_run(self, declared: Any, what: str, variant: Mapping[str, Any], where: Loc) -> None:
         """Checks this machine's packages and devices against what a quantizer or a runtime declares."""
-        if missing := machine.missing_packages(declared.modules):
-            pip = installs(declared, " ".join(missing))
-            told = f"{what} needs {', '.join(missing)}, not installed here; run: pip install {pip}"
-            self.say(where, told, f"variant {variant.get('name')!r}")
+        self.packages(declared, what, where, f"variant {variant.get('name')!r}")
         if not (here := machine.devices()) & set(declared.devices):
             needed, has = one_of(declared.devices), one_of(sorted(here))
             self.say(where, f"{what} needs a device of the kind {needed}; this machine has {has}")
+
+    def packages(self, declared: Any, what: str, where: Loc, label: str | None = None) -> None:
+        """Checks that the packages of a part are installed."""
+        if missing := machine.missing_packages(declared.modules):
+            command = installs(declared, " ".join(missing))
+            self._commands.append(command)
+            told = f"{what} needs {', '.join(missing)}, not installed here; run: pip install {command}"
+            self.say(where, told, label)
+
+    def one_command(self) -> None:
+        """After all `packages`: the one command that installs what several would."""
+        if len(commands := dict.fromkeys(self._commands)) > 1:
+            extras = [c.removeprefix("'quantbento[").removesuffix("]'") for c in commands if "[" in c]
+            names = [c for c in commands if "[" not in c]
+            together = [*([f"'quantbento[{','.join(extras)}]'"] if extras else []), *names]
+            self.say((), f"what is missing is installed by one command: pip install {' '.join(together)}", "")
 
     def fits(self, quantizer: Any, kind: str, data: Mapping[str, Any], where: Loc) -> None:
         where = (*where, "quantizer")
@@ -131,9 +145,12 @@ class Inspection:
             needed = "a PyTorch model" if kind == "onnx" else one_of(quantizer.starts_from)
             given = "an ONNX file" if kind == "onnx" else repr(kind)
             self.say(where, f"{quantizer.name!r} needs {needed}, not {given}")
-        if quantizer.data and not data.get(quantizer.data):
-            verb = {"calibration": "calibrates", "training": "trains"}[quantizer.data]
-            self.say(where, f"{quantizer.name!r} {verb} on data: add `{quantizer.data}:`")
+
+    def data(self, quantizer: Any, options: Any, data: Mapping[str, Any], where: Loc) -> None:
+        if (kind := quantizer.needs(options)) and not data.get(kind):
+            verb = {"calibration": "calibrates", "training": "trains"}[kind]
+            what = f"{quantizer.name!r} {verb} on data" + ("" if quantizer.data else " with these options")
+            self.say((*where, "quantizer"), f"{what}: add `{kind}:`")
 
     def samples(self, quantizers: list[Any], data: Mapping[str, Any]) -> None:
         """Reports samples that no quantizer uses."""

@@ -9,14 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from quantbento.core import machine
 from quantbento.inputs.recipe_inputs import SAMPLES, RecipeInputs
 from quantbento.making.inspection import Inspection, variants_of
 from quantbento.quantizers.base import Quantizer
 from quantbento.recipe import Gates, Recipe, Variant
 from quantbento.recipe.document import Loc, Problem
 from quantbento.recipe.reading import ReadRecipe
-from quantbento.runtimes.artifact import installs
 from quantbento.runtimes.base import Runtime
 from quantbento.tasks.base import Task
 
@@ -97,10 +95,12 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
         found.fits(quantizer, kind, data, where)
         if chosen is not None:
             resolved[where] = quantizer(), chosen, runtime
+            found.data(*resolved[where][:2], data, where)
     found.samples(quantizers, data)
     found.engine(options, {runtime for _, _, runtime in resolved.values()})
     recipe = read.recipe
     if recipe is None or task is None or options is None:
+        found.one_command()
         return None, problems
     if recipe.calibration is not None:
         for key, told in task.calibration_problems(recipe.calibration).items():
@@ -112,12 +112,9 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
         if place in resolved
     ]
     inputs = RecipeInputs(recipe, task)
-    if missing := machine.missing_packages(task.modules):
-        pip = installs(task, " ".join(missing))
-        found.say(("task",), f"{task.name} needs {', '.join(missing)}, not installed here; run: pip install {pip}")
-    if missing := machine.missing_packages(inputs.model.modules):
-        told = f"loading it needs {', '.join(missing)}, not installed here; run: pip install 'quantbento[quantize]'"
-        found.say(("model",), told)
+    found.packages(task, task.name, ("task",))
+    found.packages(inputs.model, "loading it", ("model",))
+    found.one_command()
     return ResolvedRecipe(recipe, task, options, inputs, variants), problems
 
 

@@ -91,6 +91,10 @@ class Quantizer(ABC):
     quickest: ClassVar[dict[str, Any]] = {}
     usual_for: ClassVar[tuple[Layers, ...]] = ("linear", "convolution")
 
+    def needs(self, options: Any) -> Data | None:
+        """The samples that it cannot do without, with these options; by default `data`."""
+        return self.data
+
     @classmethod
     def reads(cls, kind: str) -> bool:
         """Whether it uses samples of this kind."""

@@ -121,7 +121,8 @@ def load(folder: Path, threads: int | None = None, device: str = AUTO) -> Loaded
         if side_by_side := kind.concurrent and task.concurrent and device == "cpu":
             runtime = kind.load_shared(folder, config, threads=1, callers=threads)
         else:
-            runtime = kind.load(folder, config, threads=threads, device=device)
+            elsewhere = {} if device == "cpu" else {"device": device}  # runtimes for CPUs only need not take it
+            runtime = kind.load(folder, config, threads=threads, **elsewhere)
         runtime.device = device
     except ModuleNotFoundError as error:
         raise QuantbentoError(

@@ -66,10 +66,9 @@ def test_without_calibration_activations_are_quantized_at_run_time(two_inputs, w
     assert [path.name for path in tmp_path.glob("*.tflite")] == [MODEL]
 
 
-def test_full_integer_without_calibration_is_an_error_that_says_what_to_add(two_inputs, tmp_path):
-    two_inputs.calibration = None
-    with pytest.raises(QuantbentoError, match=r"add `calibration:`, or use `mode: dynamic-range`"):
-        LiteRt().quantize(two_inputs, LiteRtOptions(mode="full-integer"), tmp_path)
+def test_only_full_integer_needs_calibration():
+    assert LiteRt().needs(LiteRtOptions(mode="full-integer")) == "calibration"
+    assert LiteRt().needs(LiteRtOptions()) is None
 
 
 def test_torchscript_is_refused_with_the_way_out(tmp_path):

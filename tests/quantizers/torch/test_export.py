@@ -144,10 +144,9 @@ def test_what_cannot_be_exported_is_said_in_a_sentence(tmp_path):
         quantized(job(Deciding(), numbers(4, 4), tmp_path), "torch-export", tmp_path / "q", **AS_IT_IS)
 
 
-def test_a_static_variant_needs_calibration(mlp, tmp_path):
-    mlp.calibration = None
-    with pytest.raises(QuantbentoError, match=r"add `calibration:` to the recipe, or set dynamic: true"):
-        quantized(mlp, "torch-export", tmp_path / "q")
+def test_only_a_static_variant_needs_calibration():
+    assert TorchExport().needs(TorchExportOptions()) == "calibration"
+    assert TorchExport().needs(TorchExportOptions(dynamic=True)) is None
 
 
 def test_what_cannot_be_done_is_known_before():

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions
+from quantbento.quantizers.base import Data, Quantized, Quantizer, QuantizerOptions
 from quantbento.quantizers.litert import graph, program
 from quantbento.quantizers.litert.graph import Operator
 from quantbento.quantizers.llm import isolated
@@ -63,6 +63,9 @@ class LiteRt(Quantizer):
             return None
         return f"an environment of its own with {REQUIREMENTS[0]} is made on first use (needs the network)"
 
+    def needs(self, options: LiteRtOptions) -> Data | None:
+        return "calibration" if options.mode == "full-integer" else None
+
     def scheme_of(self, options: LiteRtOptions) -> str:
         return SCHEMES[options.mode]
 
@@ -82,10 +85,6 @@ class LiteRt(Quantizer):
         if problems := self.preflight_module(module, options):
             raise QuantbentoError(problems[0])
         calibrates = options.mode == "full-integer"
-        if calibrates and not job.calibration:
-            raise QuantbentoError(
-                "mode: full-integer calibrates on data: add `calibration:`, or use `mode: dynamic-range`"
-            )
         with tempfile.TemporaryDirectory(prefix="quantbento-") as temporary:
             space = Path(temporary)
             program.write(module, job.task, space / "program.pt2")

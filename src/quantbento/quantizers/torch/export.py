@@ -18,7 +18,7 @@ from pydantic import Field
 
 from quantbento.core.errors import QuantbentoError, summary
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select, warn_if_products_saturate
+from quantbento.quantizers.base import Data, Quantized, Quantizer, QuantizerOptions, select, warn_if_products_saturate
 from quantbento.quantizers.torch import fx, pt2e
 from quantbento.quantizers.torch.pt2e import ELSE, WRAPPED
 from quantbento.runtimes.module_files import exported_module, program_of
@@ -46,7 +46,7 @@ class TorchExport(Quantizer):
     scheme = "int8-static"
     runtimes = ("torch",)
     starts_from = ("module",)
-    optional_data = "calibration"  # static needs it
+    optional_data = "calibration"
     modules = ("torch", "torchao")
     distributions = ("torch", "torchao")
     extra = "quantize"
@@ -56,6 +56,9 @@ class TorchExport(Quantizer):
 
     def scheme_of(self, options: TorchExportOptions) -> str:
         return "int8-dynamic" if options.dynamic else self.scheme
+
+    def needs(self, options: TorchExportOptions) -> Data | None:
+        return None if options.dynamic else "calibration"
 
     def preflight_module(self, module: Any, options: TorchExportOptions) -> list[str]:
         import torch
@@ -70,10 +73,6 @@ class TorchExport(Quantizer):
 
     def quantize(self, job: Job, options: TorchExportOptions, folder: Path) -> Quantized:
         source: Any = job.source.module
-        if not options.dynamic and not job.calibration:
-            raise QuantbentoError(
-                "torch-export calibrates on data: add `calibration:` to the recipe, or set dynamic: true"
-            )
         warn_if_products_saturate(options.reduce_range)
         examples = fx.examples(job.task)
         batches = examples if options.dynamic else [fx.tensors(batch) for batch in job.calibration]
