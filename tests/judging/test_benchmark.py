@@ -11,7 +11,7 @@ import pytest
 
 from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
-from quantbento.judging.benchmark import Timing, measure, peak_memory_bytes, speedup
+from quantbento.judging.benchmark import Footprint, Timing, footprint, measure, speedup
 from quantbento.recipe import Benchmark
 from quantbento.runtimes import artifact
 from quantbento.runtimes.onnx import MODEL
@@ -37,7 +37,7 @@ def small(tmp_path_factory):
 
 
 def peak_of(folder, inputs):
-    return peak_memory_bytes(artifact.load(folder, threads=1), folder, inputs, threads=1)
+    return footprint(artifact.load(folder, threads=1), folder, inputs, threads=1).peak_memory_bytes
 
 
 def slowed(folder, seconds, calls=None):
@@ -136,13 +136,13 @@ def test_an_artifact_that_does_not_load_fails_in_a_line(tmp_path, damage, named)
     loaded = artifact.load(folder, threads=1)
     damage(folder)
     with pytest.raises(QuantbentoError, match=rf"^the artifact does not load in a process of its own: .*{named}.*$"):
-        peak_memory_bytes(loaded, folder, [numbers(8)], threads=1)
+        footprint(loaded, folder, [numbers(8)], threads=1)
 
 
 def test_an_engine_with_a_process_of_its_own_is_asked_for_its_peak(small, tmp_path):
     loaded = artifact.load(small, threads=1)
     loaded.runtime.peak_memory_bytes = lambda: 123
-    assert peak_memory_bytes(loaded, tmp_path / "nothing-is-loaded", [], threads=1) == 123
+    assert footprint(loaded, tmp_path / "nothing-is-loaded", [], threads=1) == Footprint(None, 123)
 
 
 def test_the_first_call_of_a_shape_is_not_timed_where_it_takes_longer(small, monkeypatch):

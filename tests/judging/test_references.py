@@ -14,7 +14,7 @@ from quantbento.runtimes.onnx import OnnxRuntime
 from tests.jobs import job_of, numbers, onnx_file
 from tests.trained_llama import job_of_trained
 
-FEW = Benchmark(items=4, rounds=3, latency_calls=10)
+FEW = Benchmark(items=4, rounds=3, latency_calls=10, device="cpu")
 
 
 class Notes(Silent):
@@ -76,8 +76,9 @@ def test_every_row_is_measured(both):
         assert 0 < row.latency_ms["p50"] <= row.latency_ms["p99"]
         assert row.peak_memory_bytes > 10e6
     assert table[0].speedup == {"median": 1, "p10": 1, "p90": 1}
-    # A process without torch needs less.
+    # A process without torch needs less, and is ready earlier.
     assert table[2].peak_memory_bytes < table[0].peak_memory_bytes
+    assert 0 < table[2].load_seconds < table[0].load_seconds
 
 
 def test_an_onnx_file_is_its_own_baseline(tmp_path):
@@ -174,3 +175,15 @@ def test_every_runtime_of_the_project_writes_full_precision(trained_llama, tmp_p
         job = jobs[runtime.contract]
         assert runtime.write_reference(job, folder, job.source.dtype or "float32") is not None
         assert any(folder.iterdir())
+
+
+def test_compiled_full_precision_is_measured_where_it_is_asked_for(tmp_path, monkeypatch):
+    """What compiles is not tested here: it takes a minute."""
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda module, **options: compiled.append((type(module), options)))
+    job = job_of(nn.Sequential(nn.Linear(64, 64)), list(numbers(6, 64)), tmp_path)
+    settings = FEW.model_copy(update={"compile": True, "memory": False})
+    made = prepare(job, job.samples, [registry.runtime(name) for name in ("torch", "onnx")], settings, 1)
+    assert names(made) == ["torch-fp32", "torch-bf16", "torch-compiled-bf16", "onnx-fp32"]
+    assert compiled == [(nn.Sequential, {"dynamic": True})]
+    made.close()

@@ -101,9 +101,18 @@ def unsteady(timings: dict[str, Timing]) -> str | None:
     return f"{BUSY}: calls of {worst} varied by {spread[worst]:.1f}x. Measure again on an idle one"
 
 
-def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[Any], threads: int) -> int:
-    """Peak resident memory in bytes: of the engine's process if it has its own, otherwise of a fresh process that
-    loads the artifact and answers `inputs`. A GPU's memory is not part of it.
+@dataclass(frozen=True)
+class Footprint:
+    """`load_seconds`: from a folder to a model that can be called, the engine's import included; None where it was not
+    measured. `peak_memory_bytes`: resident memory, not a GPU's."""
+
+    load_seconds: float | None
+    peak_memory_bytes: int
+
+
+def footprint(predictor: LoadedModel, artifact: Path, inputs: Sequence[Any], threads: int) -> Footprint:
+    """What loading an artifact and answering `inputs` takes in a fresh process. An engine with a process of its own
+    has that already, and tells its peak.
 
     The process starts in an empty folder, so an artifact that only loads beside the user's own code fails here. If the
     task or the runtime is the user's own (`module:Class`), that code is needed, and the process starts in the current
@@ -113,12 +122,12 @@ def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[A
         QuantbentoError: the artifact does not load or does not run.
     """
     if (own := predictor.runtime.peak_memory_bytes()) is not None:
-        return own
+        return Footprint(None, own)
     device = predictor.runtime.device
     with tempfile.TemporaryDirectory() as empty:
         job = pickle.dumps({"artifact": artifact, "inputs": list(inputs), "threads": threads, "device": device})
         child = subprocess.run(
-            [sys.executable, "-m", "quantbento.judging.peak_memory"],
+            [sys.executable, "-m", "quantbento.judging.fresh_process"],
             input=job,
             cwd=Path.cwd() if _needs_users_code(predictor) else empty,
             capture_output=True,
@@ -126,7 +135,7 @@ def peak_memory_bytes(predictor: LoadedModel, artifact: Path, inputs: Sequence[A
     if child.returncode != 0:
         last = child.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
         raise QuantbentoError(f"the artifact does not load in a process of its own: {last[0]}")
-    return int(json.loads(child.stdout.splitlines()[-1])["peak_memory_bytes"])
+    return Footprint(**json.loads(child.stdout.splitlines()[-1]))
 
 
 def _needs_users_code(loaded: LoadedModel) -> bool:

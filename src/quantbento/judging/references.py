@@ -40,6 +40,7 @@ class Reference:
     own_dtype: bool  # in the source's dtype: full precision, not a bf16 version of it
     timing: benchmark.Timing | None = None
     peak_memory_bytes: int | None = None
+    load_seconds: float | None = None
 
     @property
     def runtime(self) -> str:
@@ -97,6 +98,7 @@ class References:
                 **r.timing.report(),
                 speedup=asdict(benchmark.speedup(base.timing, r.timing)),
                 peak_memory_bytes=r.peak_memory_bytes,
+                load_seconds=r.load_seconds,
             )
             for r in self.all
             if r.timing and base.timing
@@ -117,6 +119,7 @@ def prepare(
 
     Args:
         runtimes: the runtimes that serve the variants.
+        settings: with a device that was chosen, not `auto`.
     """
     done = References(settings)
     try:
@@ -223,7 +226,8 @@ def _measure(references: list[Reference], job: Job, samples: SampleSet, settings
             r.timing = timings[r.name]
             if settings.memory:
                 few = inputs[: settings.items]
-                r.peak_memory_bytes = benchmark.peak_memory_bytes(r.loaded, r.folder, few, threads)
+                found = benchmark.footprint(r.loaded, r.folder, few, threads)
+                r.peak_memory_bytes, r.load_seconds = found.peak_memory_bytes, found.load_seconds
     if note := benchmark.unsteady(timings):
         job.progress.say(note)
 

@@ -28,6 +28,7 @@ class ReferenceRow:
     throughput: float
     speedup: dict[str, float]
     peak_memory_bytes: int | None
+    load_seconds: float | None = None
 
 
 @dataclass
@@ -36,6 +37,7 @@ class VariantRow:
 
     Attributes:
         speedup: over the baseline.
+        load_seconds: of loading it in a process of its own.
         speedup_same_runtime: over full precision in the variant's own runtime; None where there is none.
         sample: for a language model, a prompt and the variant's continuation.
         error: why the variant could not be made, if it could not.
@@ -56,6 +58,7 @@ class VariantRow:
     speedup: dict[str, float] | None = None
     speedup_same_runtime: dict[str, float] | None = None
     peak_memory_bytes: int | None = None
+    load_seconds: float | None = None
     quantize_seconds: float | None = None
     quantized: dict[str, Any] = field(default_factory=dict)
     sample: dict[str, Any] | None = None

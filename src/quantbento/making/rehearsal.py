@@ -136,7 +136,7 @@ def _load_again(tag: str, name: str, inputs: list[Any], steps: Steps) -> None:
     with steps.stage(f"{name}: load again, check every sample"), contextlib.closing(model.load(threads=1)) as loaded:
         loaded.check(inputs)
         loaded.work(inputs[:FEW])
-        benchmark.peak_memory_bytes(loaded, model.path, inputs[:FEW], threads=1)
+        benchmark.footprint(loaded, model.path, inputs[:FEW], threads=1)
 
 
 def _small_model(resolved: ResolvedRecipe, folder: Path, steps: Steps) -> ModelSpec:

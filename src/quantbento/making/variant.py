@@ -120,7 +120,8 @@ class Maker:
                 row.latency_ms, row.throughput = own.latency_ms, own.throughput
                 if settings.memory:
                     few = inputs[: settings.items]
-                    row.peak_memory_bytes = benchmark.peak_memory_bytes(loaded, folder, few, self.threads)
+                    found = benchmark.footprint(loaded, folder, few, self.threads)
+                    row.peak_memory_bytes, row.load_seconds = found.peak_memory_bytes, found.load_seconds
         if note := benchmark.unsteady(timings):
             progress.say(f"{row.name}: {note}")
         gates = variant.gates

@@ -28,7 +28,7 @@ class Benchmark(Strict):
     threads: int | None = Field(None, gt=0, description="CPU threads; all cores when left out")
     device: Device = Field("auto", description="cpu, cuda, cuda:N, xpu; auto: a GPU that every variant can use, or cpu")
     compile: bool = Field(False, description="measure compiled full precision in bfloat16 too; takes a minute")
-    memory: bool = Field(True, description="measure peak memory, in a separate process for each model")
+    memory: bool = Field(True, description="measure load time and peak memory, in a separate process each")
     paired: bool = Field(True, description="false: one model in memory at a time, where two do not fit")
 
 

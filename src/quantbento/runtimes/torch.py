@@ -61,7 +61,8 @@ class TorchRuntime(ArrayRuntime):
         if config.get("compile"):
             if problem := compiler_problem():
                 raise QuantbentoError(f"the model is compiled when it is loaded: {problem}")
-            warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\._inductor")  # about its own code
+            for package in ("_inductor", "_functorch"):  # about its own code
+                warnings.filterwarnings("ignore", category=UserWarning, module=rf"torch\.{package}")
             module.compile(dynamic=True)  # at the first call; for inputs of any size
         module = module if dtype is None else module.to(dtype)
         return cls(module, dtype, config["output_names"], bool(config.get("freezing")))
