@@ -45,14 +45,19 @@ container: install
 	  { echo "no image builder: install buildah, podman, docker or nerdctl, then: make container"; exit 2; }
 	$(BIN)/python -m examples.container $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE))
 
-test: install
-	$(BIN)/python -m pytest
-
 # One worker per core, but at most four, because each imports torch. The tests of a file stay on one worker, so that
-# their fixtures are made once.
+# their fixtures are made once. What starts servers, engines and builds runs by itself.
+QUICK    := not slow and not server and not vllm and not container and not network
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile
+
+test: install
+	@failed=0; \
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(QUICK)" || failed=1; \
+	$(BIN)/python -m pytest -m "not ($(QUICK))" || failed=1; \
+	exit $$failed
+
 test-quick: install
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile \
-	  -m "not slow and not server and not vllm and not container and not network"
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(QUICK)"
 
 # Writes configs/bentos/requirements: the exact versions that the Bentos' images install. Run it after a change of
 # pyproject.toml or constraints.txt.
@@ -67,6 +72,8 @@ lock: install
 	  UV_FIND_LINKS= $(COMPILE) --extra $$([ $$runtime = onnx ] && echo onnx-gpu || echo $$runtime) \
 	    --constraint $(LOCKS)/$$runtime.txt --python-version 3.11 \
 	    --python-platform x86_64-manylinux_2_36 > $(LOCKS)/$$runtime-gpu.txt || exit 1; done
+	@UV_FIND_LINKS= $(COMPILE) --extra tensorrt --constraint $(LOCKS)/torch-gpu.txt --python-version 3.11 \
+	  --python-platform x86_64-manylinux_2_36 > $(LOCKS)/tensorrt-gpu.txt
 	@UV_FIND_LINKS= $(COMPILE) --extra vllm --constraint $(LOCKS)/onnx.txt --python-version 3.12 \
 	  --python-platform x86_64-manylinux_2_39 > $(LOCKS)/vllm.txt
 

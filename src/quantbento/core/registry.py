@@ -38,6 +38,7 @@ QUANTIZERS = {
     "openvino": "quantbento.quantizers.openvino.static:OpenVino",
     "openvino-weights": "quantbento.quantizers.openvino.weights:OpenVinoWeights",
     "litert": "quantbento.quantizers.litert.quantizer:LiteRt",
+    "tensorrt": "quantbento.quantizers.tensorrt.quantizer:TensorRt",
     "rtn": "quantbento.quantizers.llm.rtn:Rtn",
     "autoround": "quantbento.quantizers.llm.autoround:AutoRound",
     "awq": "quantbento.quantizers.llm.awq:Awq",
@@ -52,6 +53,7 @@ RUNTIMES = {
     "onnx": "quantbento.runtimes.onnx:OnnxRuntime",
     "openvino": "quantbento.runtimes.openvino:OpenVinoRuntime",
     "litert": "quantbento.runtimes.litert:LiteRtRuntime",
+    "tensorrt": "quantbento.runtimes.tensorrt:TensorRtRuntime",
     "vllm": "quantbento.runtimes.vllm:VllmRuntime",
     "transformers": "quantbento.runtimes.transformers:TransformersRuntime",
 }

@@ -23,6 +23,7 @@ class ReferenceJob(Protocol):
 
     source: SourceModel
     task: Any
+    calibration: Any
 
     def onnx(self) -> Path:
         """The model as an ONNX file."""
