@@ -16,7 +16,9 @@ from quantbento.runtimes.torch import TorchRuntime
 
 
 def variant(quantizer: str, runtime) -> SimpleNamespace:
-    return SimpleNamespace(quantizer=registry.quantizer(quantizer), runtime=runtime, place=("variants", 0))
+    return SimpleNamespace(
+        name=quantizer, quantizer=registry.quantizer(quantizer), runtime=runtime, place=("variants", 0)
+    )
 
 
 ON_CPU = variant("onnx-dynamic", OnnxRuntime)
@@ -63,6 +65,15 @@ def test_variants_that_cannot_run_where_the_recipe_says_are_named():
     [problem] = found("cuda:1")
     assert problem.loc == ("variants", 0, "quantizer")
     assert problem.message.startswith("what onnx-dynamic makes runs on cpu; benchmark.device is 'cuda:1'")
+
+
+def test_variants_without_a_device_in_common_are_told_apart():
+    recipe = SimpleNamespace(benchmark=SimpleNamespace(device="auto"))
+    on_gpu = variant("tensorrt", registry.runtime("tensorrt"))
+    [problem] = placement.problems(SimpleNamespace(recipe=recipe, variants=[ON_CPU, on_gpu]))
+    assert problem.loc == ("variants",)
+    assert "no device runs all of them (onnx-dynamic: cpu; tensorrt: cuda)" in problem.message
+    assert list(placement.problems(SimpleNamespace(recipe=recipe, variants=[on_gpu]))) == []
 
 
 def test_full_precision_is_measured_in_the_devices_half_precision():

@@ -99,7 +99,8 @@ class Inspection:
         where = (*where, "quantizer")
         quantizer = self.named("quantizer", variant.get("quantizer"), where)
         if quantizer is not None:
-            self._can_run(quantizer, variant["quantizer"], variant, where)
+            self.packages(quantizer, variant["quantizer"], where, _label(variant))
+            self._device(quantizer, variant["quantizer"], where)
         return quantizer
 
     def runtime(self, quantizer: Any, task: type[Task], variant: Mapping[str, Any], where: Loc) -> Any:
@@ -112,13 +113,13 @@ class Inspection:
             return None
         if runtime is None:
             self.say(where, _no_common_runtime(quantizer, task))
-        else:
-            self._can_run(runtime, f"its runtime {runtime.name}", variant, where)
+        elif machine.devices() & set(quantizer.devices):  # where it cannot even be made, the rest is of no use
+            self.packages(runtime, f"its runtime {runtime.name}", where, _label(variant))
+            self._device(runtime, f"its runtime {runtime.name}", where)
         return runtime
 
-    def _can_run(self, declared: Any, what: str, variant: Mapping[str, Any], where: Loc) -> None:
-        """Checks this machine's packages and devices against what a quantizer or a runtime declares."""
-        self.packages(declared, what, where, f"variant {variant.get('name')!r}")
+    def _device(self, declared: Any, what: str, where: Loc) -> None:
+        """Checks this machine's devices against those that a quantizer or a runtime declares."""
         if not (here := machine.devices()) & set(declared.devices):
             needed, has = one_of(declared.devices), one_of(sorted(here))
             self.say(where, f"{what} needs a device of the kind {needed}; this machine has {has}")
@@ -191,3 +192,7 @@ def _no_common_runtime(quantizer: Any, task: type[Task]) -> str:
         f"{quantizer.name!r} writes models for {one_of(quantizer.runtimes)}, which do not run {task.name} "
         f"(quantizers that do: {one_of(fitting)})"
     )
+
+
+def _label(variant: Mapping[str, Any]) -> str:
+    return f"variant {variant.get('name')!r}"

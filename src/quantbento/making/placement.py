@@ -29,8 +29,12 @@ def choose_device(asked: str, variants: Sequence[ResolvedVariant], baseline: typ
 
 
 def problems(resolved: ResolvedRecipe) -> Iterator[Problem]:
-    """The variants that cannot run on the device that `benchmark.device` names."""
+    """The variants that cannot run on the device that `benchmark.device` names, and those that have none in common."""
     device = resolved.recipe.benchmark.device
+    by_name = {variant.name: able(variant) for variant in resolved.variants}
+    if device == AUTO and by_name and not set.intersection(*map(set, by_name.values())):
+        told = "; ".join(f"{name}: {', '.join(kinds)}" for name, kinds in by_name.items())
+        yield Problem(("variants",), f"no device runs all of them ({told}). Put them into recipes of their own")
     for variant in resolved.variants if device != AUTO else ():
         if kind_of(device) not in (kinds := able(variant)):
             told = f"what {variant.quantizer.name} makes runs on {', '.join(kinds)}; benchmark.device is {device!r}"
