@@ -24,6 +24,8 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import torch  # before Transformers, which pickle searches otherwise for the names of torch's objects, and that fails
+
 from examples import docstrings
 from quantbento.core import registry
 from quantbento.inputs.job import Job
@@ -89,21 +91,20 @@ def mat_mul_n_bits(job: Job, folder: Path) -> None:
 
 def torch_quantize_dynamic(job: Job, folder: Path) -> None:
     """`torch.ao.quantization.quantize_dynamic`, and `torch.save`."""
-    import torch
     from torch.ao.quantization import per_channel_dynamic_qconfig
 
     spec = {torch.nn.Linear: per_channel_dynamic_qconfig}
-    torch.save(torch.ao.quantization.quantize_dynamic(job.source.module, spec), folder / "model.pt")
+    module = torch.ao.quantization.quantize_dynamic(job.source.module, spec)
+    torch.save(module, folder / "model.pt")
 
 
 def torchao_quantize(job: Job, folder: Path) -> None:
-    """`torchao.quantization.quantize_` of a copy, and `torch.save`."""
-    import torch
+    """`torchao.quantization.quantize_` of a copy, and `torch.save` of its state."""
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
     module = copy.deepcopy(job.source.module)
     quantize_(module, Int8DynamicActivationInt8WeightConfig(set_inductor_config=False))
-    torch.save(module, folder / "model.pt")
+    torch.save(module.state_dict(), folder / "model.pt")
 
 
 # The bare calls that a quantizer is compared with.

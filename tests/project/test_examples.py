@@ -94,7 +94,15 @@ def test_a_stored_digit_classifier_takes_raw_images(reports):
     assert right >= 47
 
 
-SCRIPTS = ["examples.container", "benchmarks.embedding_service", "benchmarks.encoders", "benchmarks.llm_service"]
+SCRIPTS = [
+    "examples.container",
+    "benchmarks.call_sizes",
+    "benchmarks.embedding_service",
+    "benchmarks.encoders",
+    "benchmarks.llm_service",
+    "benchmarks.ocr_recogniser",
+    "benchmarks.quantization_time",
+]
 
 
 @pytest.mark.parametrize("module", SCRIPTS)

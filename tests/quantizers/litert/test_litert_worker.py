@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from quantbento.core.errors import QuantbentoError
+from quantbento.quantizers import isolated
 from quantbento.quantizers.litert.quantizer import REQUIREMENTS, WORKER
-from quantbento.quantizers.llm import isolated
 from quantbento.runtimes.litert import MODEL, LiteRtRuntime
 
 pytestmark = pytest.mark.slow

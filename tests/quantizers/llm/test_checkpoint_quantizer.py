@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
-from quantbento.quantizers.llm import isolated
+from quantbento.quantizers import isolated
 from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions, choose, count
 from quantbento.recipe import ModelSpec
 from tests.jobs import load_source

@@ -1,5 +1,7 @@
 """Quantized graphs have integer operators where asked, at any batch and length, and are never silently unquantized."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +11,7 @@ from torch import nn
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.onnx_graph import CanonicalGraph
+from quantbento.quantizers.onnx import dynamic
 from quantbento.quantizers.onnx.dynamic import OnnxDynamicOptions
 from quantbento.runtimes.onnx import MODEL
 from quantbento.tasks.metrics import sqnr_db
@@ -92,6 +95,18 @@ def test_an_mlp_of_gemm_alone_is_quantized(mlp, tmp_path, activations, product):
     assert (done.quantized_parameters, done.parameters) == (16 * 32 + 32 * 4, 16 * 32 + 32 + 32 * 4 + 4)
     assert not {"Gemm", "MatMul"} & set(operators(tmp_path))
     assert 25 < fidelity(mlp, predictor) < 100
+
+
+def test_a_few_batches_spread_over_all_say_what_stands_for_0(mlp, tmp_path, monkeypatch):
+    def measured(model, products, batches):
+        used.extend(batches)
+        return dynamic_measured(model, products, batches)
+
+    used, dynamic_measured = [], dynamic.measured
+    monkeypatch.setattr(dynamic, "measured", measured)
+    batches = [mlp.task.collate([mlp.task.check(item)]) for item in mlp.samples.inputs[:9]]
+    quantized(replace(mlp, calibration=batches), "onnx-dynamic", tmp_path)
+    assert [next(i for i, batch in enumerate(batches) if batch is one) for one in used] == [0, 3, 6]
 
 
 def test_gemm_is_named_as_matmul_or_as_itself(mlp, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.quantizers.llm import isolated
+from quantbento.quantizers import isolated
 from quantbento.quantizers.tensorrt.quantizer import REQUIREMENTS, WORKER, TensorRt, TensorRtOptions
 from quantbento.runtimes.onnx import MODEL
 from quantbento.runtimes.tensorrt import TensorRtRuntime

@@ -20,8 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# An isolated interpreter leaves a script's folder out; what every worker starts with is beside the other workers.
-sys.path.insert(0, str(Path(__file__).parents[1] / "llm" / "workers"))
+# What every worker starts with; an isolated interpreter does not look there by itself.
+sys.path.insert(0, str(Path(__file__).parents[1] / "isolated"))
 
 from worker import OnProgress, run
 

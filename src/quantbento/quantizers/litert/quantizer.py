@@ -18,10 +18,10 @@ from pydantic import Field
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
+from quantbento.quantizers import isolated
 from quantbento.quantizers.base import Data, Quantized, Quantizer, QuantizerOptions
 from quantbento.quantizers.litert import graph, program
 from quantbento.quantizers.litert.graph import Operator
-from quantbento.quantizers.llm import isolated
 from quantbento.runtimes.litert import MODEL, items
 
 WORKER = Path(__file__).with_name("litert_worker.py")

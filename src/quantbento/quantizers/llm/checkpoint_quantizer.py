@@ -17,8 +17,8 @@ from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
 from quantbento.inputs.checkpoint import FUSED, CheckpointFacts
 from quantbento.inputs.job import Job
+from quantbento.quantizers import isolated
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
-from quantbento.quantizers.llm import isolated
 from quantbento.runtimes.vllm_settings import runs_on_cpu
 
 Scheme = Literal["W4A16", "W4A16_ASYM"]

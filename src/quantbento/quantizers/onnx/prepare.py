@@ -86,6 +86,6 @@ def remove_unread(graph: onnx.GraphProto) -> None:
     """Removes the weights that no node reads any more."""
     read = {name for inner in graphs(graph) for node in inner.node for name in node.input}
     read |= {output.name for inner in graphs(graph) for output in inner.output}
-    kept = [i for i in graph.initializer if i.name in read]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    for place in reversed(range(len(graph.initializer))):  # those that stay are not copied
+        if graph.initializer[place].name not in read:
+            del graph.initializer[place]

@@ -20,8 +20,8 @@ from pydantic import Field, model_validator
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
+from quantbento.quantizers import isolated
 from quantbento.quantizers.base import Data, Quantized, Quantizer, QuantizerOptions, select
-from quantbento.quantizers.llm import isolated
 from quantbento.quantizers.onnx.base import Graph
 from quantbento.quantizers.onnx.candidates import listed, operators
 from quantbento.quantizers.tensorrt.graph import Layer, layers

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.quantizers.llm import isolated, workers
+from quantbento.quantizers import isolated
+from quantbento.quantizers.llm import workers
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.slow

@@ -1,12 +1,4 @@
-"""Scripts that `isolated.run` starts in a separate process. They must not import quantbento: it may be missing there.
-
-A worker gets the path of a JSON file with its job, and writes JSON to stdout, one object per line:
-
-    {"stage": "gptq", "done": 1, "total": 32}    any number of times
-    {"result": {...}} or {"error": "..."}         once, at the end
-
-Other lines are ignored. When its stdin ends, its parent is gone, and it should end too.
-"""
+"""Scripts that `quantbento.quantizers.isolated.run` starts in a separate process."""
 
 from pathlib import Path
 

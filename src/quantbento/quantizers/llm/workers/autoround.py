@@ -24,7 +24,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))  # an isolated interpreter leaves a script's folder out
+# What every worker starts with; an isolated interpreter does not look there by itself.
+sys.path.insert(0, str(Path(__file__).parents[2] / "isolated"))
 
 from worker import OnProgress, run
 

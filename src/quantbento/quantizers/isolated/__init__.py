@@ -1,8 +1,13 @@
 """Runs a worker script in an isolated Python environment, for packages whose pins conflict with this environment.
 
 1. `environment` creates it with uv on first use, and returns its interpreter.
-2. `run` starts the worker in it: the job goes in as a JSON file, progress and the result come back as JSON lines
-   (`quantbento.quantizers.llm.workers` says what a worker writes).
+2. `run` starts the worker in it. A worker must not import quantbento, which is missing there. It gets the path of a
+   JSON file with its job, and writes JSON to stdout, one object per line (worker.py does it):
+
+    {"stage": "gptq", "done": 1, "total": 32}    any number of times
+    {"result": {...}} or {"error": "..."}         once, at the end
+
+Other lines are ignored. When its stdin ends, its parent is gone, and it ends too.
 """
 
 from __future__ import annotations

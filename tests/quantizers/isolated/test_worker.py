@@ -9,7 +9,7 @@ import sys
 def test_worker_ends_when_its_parent_is_gone():
     code = """if True:
         import threading
-        from quantbento.quantizers.llm.workers import worker
+        from quantbento.quantizers.isolated import worker
         worker._end_with_parent()
         print("up", flush=True)
         threading.Event().wait()
@@ -23,7 +23,7 @@ def test_worker_ends_when_its_parent_is_gone():
 def test_what_libraries_print_does_not_reach_the_channel():
     code = """if True:
         import os
-        from quantbento.quantizers.llm.workers import worker
+        from quantbento.quantizers.isolated import worker
         write = worker._channel()
         print("junk", flush=True)
         os.system("echo junk")
