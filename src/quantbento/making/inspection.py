@@ -29,7 +29,6 @@ class Inspection:
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
-        self._commands: list[str] = []
 
     def say(self, where: Loc, message: str, label: str | None = None) -> None:
         self.problems.append(Problem(where, message, label))
@@ -128,17 +127,8 @@ class Inspection:
         """Checks that the packages of a part are installed."""
         if missing := machine.missing_packages(declared.modules):
             command = installs(declared, " ".join(missing))
-            self._commands.append(command)
             told = f"{what} needs {', '.join(missing)}, not installed here; run: pip install {command}"
-            self.say(where, told, label)
-
-    def one_command(self) -> None:
-        """After all `packages`: the one command that installs what several would."""
-        if len(commands := dict.fromkeys(self._commands)) > 1:
-            extras = [c.removeprefix("'quantbento[").removesuffix("]'") for c in commands if "[" in c]
-            names = [c for c in commands if "[" not in c]
-            together = [*([f"'quantbento[{','.join(extras)}]'"] if extras else []), *names]
-            self.say((), f"what is missing is installed by one command: pip install {' '.join(together)}", "")
+            self.problems.append(Problem(where, told, label, command))
 
     def fits(self, quantizer: Any, kind: str, data: Mapping[str, Any], where: Loc) -> None:
         where = (*where, "quantizer")

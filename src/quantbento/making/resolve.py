@@ -100,7 +100,6 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
     found.engine(options, {runtime for _, _, runtime in resolved.values()})
     recipe = read.recipe
     if recipe is None or task is None or options is None:
-        found.one_command()
         return None, problems
     if recipe.calibration is not None:
         for key, told in task.calibration_problems(recipe.calibration).items():
@@ -114,7 +113,6 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
     inputs = RecipeInputs(recipe, task)
     found.packages(task, task.name, ("task",))
     found.packages(inputs.model, "loading it", ("model",))
-    found.one_command()
     return ResolvedRecipe(recipe, task, options, inputs, variants), problems
 
 

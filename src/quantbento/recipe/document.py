@@ -18,11 +18,12 @@ Loc = tuple[str | int, ...]
 
 class Problem(NamedTuple):
     """What is wrong, and where: `loc` holds the keys and indices that lead to the value. `label`, where given, is what
-    the message calls that place instead."""
+    the message calls that place instead. `installs` is what pip has to install."""
 
     loc: Loc
     message: str
     label: str | None = None
+    installs: str | None = None
 
 
 class Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,19 @@ class ReadRecipe:
     problems: list[Problem] = field(default_factory=list)
 
     def error(self, problems: list[Problem]) -> RecipeError:
-        """One error that lists all problems, each with its line."""
-        return RecipeError(list(dict.fromkeys(self.document.lines(problems))), self.document.name)
+        """One error that lists all problems, each with its line, and one command for all that is not installed."""
+        told = list(dict.fromkeys(self.document.lines(problems)))
+        missing = list(dict.fromkeys(problem.installs for problem in problems if problem.installs))
+        if len(missing) > 1:
+            told.append(f"one command installs what is missing: pip install {_together(missing)}")
+        return RecipeError(told, self.document.name)
+
+
+def _together(missing: list[str]) -> str:
+    """`'quantbento[a,b]' c` of `'quantbento[a]'`, `'quantbento[b]'` and `c`."""
+    extras = [found[1] for what in missing if (found := re.fullmatch(r"'quantbento\[(.*)\]'", what))]
+    others = [what for what in missing if "[" not in what]
+    return " ".join([*([f"'quantbento[{','.join(extras)}]'"] if extras else []), *others])
 
 
 def read_recipe(source: str | Path | dict[str, Any] | Recipe) -> ReadRecipe:

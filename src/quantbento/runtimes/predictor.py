@@ -39,7 +39,8 @@ class Predictor:
     ) -> None:
         """`parallel` is how many chunks run at once; more than one needs a runtime that is `concurrent`."""
         self.task, self.runtime, self.custom_objects = task, runtime, custom_objects
-        task.pad_to_multiple_of = FEWER_SHAPES if runtime.compiles_shapes else 1
+        if runtime.compiles_shapes:
+            task.pad_to_multiple_of = FEWER_SHAPES
         self._parallel = parallel
         self._pool = ThreadPoolExecutor(parallel, "quantbento") if parallel > 1 else None
 

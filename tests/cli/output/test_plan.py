@@ -27,7 +27,8 @@ def test_the_plan_tells_what_a_run_would_do(capsys):
         "recipe   demo: tensor",
         "model    factory somewhere:model",
         "samples  factory somewhere:samples, count 10",
-        "measure  items 64, rounds 15, max_seconds 60.0, latency_calls 100, memory True, paired True",
+        "measure  items 64, rounds 15, max_seconds 60.0, latency_calls 100, device auto, compile False, memory True, "
+        "paired True",
         "variant  a: onnx-dynamic (int8-dynamic), served by onnx",
         "options defaults; gates min {'accuracy': 0.5}, min_speedup 2.0",
         "stored as demo-a",

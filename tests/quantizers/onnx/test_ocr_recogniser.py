@@ -30,7 +30,7 @@ def wheels(tmp_path_factory):
 @pytest.mark.network
 @pytest.mark.slow
 def test_both_runtimes_store_a_recogniser_that_reads_as_well(wheels, tmp_path, bento_home):
-    names = ["onnx-static-best", "openvino-best"]
+    names = ["onnx-static-part", "openvino-part"]
     report = save([wheels], tmp_path, names, lines=LINES, noise=text_lines.NOISE, rounds=3)
     accuracy = report.baseline.metrics["character_accuracy"]
     assert accuracy > 0.98

@@ -55,6 +55,22 @@ def test_a_convolutional_network_computes_in_integers(job, tmp_path, method):
     assert quality(job, predictor) > 20
 
 
+def test_an_entropy_leaves_outliers_out_and_all_that_was_seen_does_not(job, tmp_path):
+    """One pixel in a thousand is fifty times as large."""
+    pixels = job.calibration[0]["image"]
+    pixels.reshape(-1)[::1000] *= 50
+    scales = {}
+    for method in ("minmax", "entropy", "percentile"):
+        options = {"percentile": 99.0} if method == "percentile" else {}
+        quantized(job, "onnx-static", tmp_path / method, calibration_method=method, **options)
+        graph = onnx.load(tmp_path / method / MODEL).graph
+        weights = {i.name: onnx.numpy_helper.to_array(i) for i in graph.initializer}
+        [of_input] = [n for n in graph.node if n.op_type == "QuantizeLinear" and n.input[0] == "image"]
+        scales[method] = float(weights[of_input.input[1]])
+    assert scales["entropy"] < scales["minmax"] / 2
+    assert scales["percentile"] < scales["minmax"] / 2
+
+
 def test_ranges_are_measured_once(job, tmp_path, monkeypatch):
     from quantbento.quantizers.onnx import qdq
 

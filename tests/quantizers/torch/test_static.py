@@ -200,7 +200,7 @@ def test_the_backend_s_kernels_serve_it(network, tmp_path, monkeypatch):
     from quantbento.runtimes import torch as runtime
 
     read, engines, before = runtime.read, [], torch.backends.quantized.engine
-    monkeypatch.setattr(runtime, "read", lambda f: engines.append(torch.backends.quantized.engine) or read(f))
+    monkeypatch.setattr(runtime, "read", lambda *a: engines.append(torch.backends.quantized.engine) or read(*a))
     made = job(network, numbers(20, 1, 6, 6), tmp_path)
     for backend in ("onednn", "qnnpack", None):
         folder = tmp_path / str(backend)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from math import prod
@@ -22,6 +24,7 @@ from quantbento.runtimes.onnx import MODEL, OnnxRuntime
 from quantbento.tasks.base import Arrays
 from quantbento.tasks.metrics import sqnr_db
 
+BINS = 1024  # of the histogram that an entropy is taken of; INT8 has 128 levels on each side
 AROUND = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")  # compute nothing themselves
 
 
@@ -48,13 +51,14 @@ class StaticQuantization:
         """
         from onnxruntime.quantization import quantize_static
 
-        self.ranges.parent.mkdir(parents=True, exist_ok=True)
         try:
             with quiet():
+                if not self.ranges.is_file():
+                    self._measure()
                 quantize_static(
                     self.path,
                     target,
-                    None if self.ranges.is_file() else _Reader(self.batches),
+                    None,
                     op_types_to_quantize=self.ops,
                     nodes_to_quantize=nodes,
                     calibration_cache_path=self.ranges,
@@ -62,6 +66,31 @@ class StaticQuantization:
                 )
         except Exception as error:  # its errors share no base class
             raise QuantbentoError(f"ONNX Runtime could not quantize the graph: {summary(error)}") from error
+
+    def _measure(self) -> None:
+        """Writes the range of every activation to `ranges`. `quantize_static` would do the same, but with as many bins
+        for an entropy as there are levels, which gives the range of all that was seen."""
+        from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator, save_tensors_data
+
+        options = {"percentile": self.settings["extra_options"]["CalibPercentile"]}
+        if self.settings["calibrate_method"] == CalibrationMethod.Entropy:
+            options["num_bins"] = BINS
+        with tempfile.TemporaryDirectory(dir=self.path.parent) as folder:
+            calibrator = create_calibrator(
+                self.path,
+                self.ops,
+                str(Path(folder) / MODEL),
+                self.settings["calibrate_method"],
+                self.settings["use_external_data_format"],
+                ["CPUExecutionProvider"],
+                options,
+            )
+            for batch in self.batches:
+                calibrator.collect_data(_Reader(batch))
+            self.ranges.parent.mkdir(parents=True, exist_ok=True)
+            staged = self.ranges.with_suffix(f".{uuid.uuid4().hex}")
+            save_tensors_data(calibrator.compute_data(), staged)
+        staged.replace(self.ranges)
 
     def quality(self, nodes: list[str], task: Any, folder: Path) -> float:
         """The SQNR in dB of what the task makes of the outputs on the calibration samples, when these nodes are
@@ -79,7 +108,7 @@ class StaticQuantization:
         import onnxruntime
 
         measured = {k: v for k, v in self.settings.items() if k in ("calibrate_method", "extra_options")}
-        digest = hashlib.sha256(repr((onnxruntime.__version__, self.ops, measured)).encode())
+        digest = hashlib.sha256(repr((onnxruntime.__version__, BINS, self.ops, measured)).encode())
         for file in sorted(self.path.parent.glob(f"{self.path.name}*")):
             digest.update(file.read_bytes())
         for name, values in (item for batch in self.batches for item in sorted(batch.items())):
@@ -89,20 +118,14 @@ class StaticQuantization:
 
 
 class _Reader:
-    """ONNX Runtime's `CalibrationDataReader`, which it knows by its methods. Batches are measured one after the other:
-    together, all that is measured would lie in memory, and histograms want batches of one size."""
+    """ONNX Runtime's `CalibrationDataReader` of one batch; it knows it by its method. Batches go one after the
+    other: together, all that is measured would lie in memory, and histograms want batches of one size."""
 
-    def __init__(self, batches: list[Arrays]) -> None:
-        self.batches, self._left = batches, iter(batches)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        self._left = iter(self.batches[start_index:end_index])
+    def __init__(self, batch: Arrays) -> None:
+        self._left = [batch]
 
     def get_next(self) -> Any:
-        return next(self._left, None)
+        return self._left.pop() if self._left else None
 
 
 def count(path: Path, before: set[str], optimized: Path) -> tuple[dict[str, int], int]:

@@ -102,7 +102,6 @@ def _settings(options: OnnxStaticOptions, large: bool) -> dict[str, Any]:
         "extra_options": {
             "ActivationSymmetric": options.symmetric_activations,
             "CalibPercentile": options.percentile,
-            "CalibStridedMinMax": 1,  # one batch at a time, whatever the method
             "MatMulConstBOnly": True,
         },
     }
