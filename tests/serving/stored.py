@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from quantbento import store
+from quantbento.core import registry
 from quantbento.runtimes import artifact
 
 
-def save_stand_in(
-    name: str, task: str, folder: Path, runtime: str = "onnx", devices: Sequence[str] = ("cpu",), **content: Any
-) -> store.StoredModel:
+def save_stand_in(name: str, task: str, folder: Path, runtime: str = "onnx", **content: Any) -> store.StoredModel:
     """Stores a model of that name; `content` goes into its manifest. Another call with it makes another version."""
     folder.mkdir(parents=True, exist_ok=True)
-    described = {"schema_version": 1, "task": task, "runtime": runtime, "devices": list(devices)}
+    known = registry.runtime(runtime).devices if runtime in registry.RUNTIMES else ("cpu",)
+    described = {"schema_version": 1, "task": task, "runtime": runtime, "devices": known}
     (folder / artifact.DESCRIPTION).write_text(json.dumps(described))
     return store.save(name, folder, {"variant": {"scheme": "int8-dynamic", "runtime": runtime}} | content, {}, {})

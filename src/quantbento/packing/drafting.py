@@ -83,9 +83,11 @@ def draft(tag: str, path: Path | None = None, gpu: bool = False) -> BuildFile:
 
 def _device(stored: store.StoredModel, described: dict[str, Any], gpu: bool) -> str:
     """The kind of device that a Bento of the model is for: the one it was judged on, if not a GPU is asked for."""
-    if gpu and "cuda" not in (able := artifact.devices_of(described)):
+    able = artifact.devices_of(described)
+    if gpu and "cuda" not in able:
         raise QuantbentoError(f"{stored.tag} runs on {', '.join(able)}, not on an NVIDIA GPU; leave --gpu out")
-    return "cuda" if gpu else kind_of(stored.manifest.get("environment", {}).get("device", "cpu"))
+    judged_on = kind_of(stored.manifest.get("environment", {}).get("device", "cpu"))
+    return "cuda" if gpu else judged_on if judged_on in able else able[0]
 
 
 def _of_runtime(described: dict[str, Any], device: str) -> tuple[dict[str, Any], list[str]]:
