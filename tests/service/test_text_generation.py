@@ -28,7 +28,7 @@ def home(tmp_path_factory):
     """A store with the model, without a pipeline's work."""
     folder = write_tiny_llama(tmp_path_factory.mktemp("llama"))
     with model_store(tmp_path_factory.mktemp("bentoml")) as home:
-        store_llama(NAME, folder, "vllm", engine={"kv_cache_gib": 0.25, "max_model_len": 256})
+        store_llama(NAME, folder, "vllm", engine={"kv_cache_gib": 0.25, "max_model_len": 1024})
     return home
 
 
@@ -106,10 +106,10 @@ WRONG = {
     "empty prompt": ("/generate", {"prompt": ""}, "at least 1 character"),
     "blank prompt": ("/generate", {"prompt": "  "}, "must not be empty"),
     "too many tokens": ("/generate", {"prompt": "a", "max_tokens": 201}, "less than or equal to 200"),
-    "longer than the model": ("/generate", {"prompt": "a b " * 300, "max_tokens": 1}, "256"),
+    "longer than the model": ("/generate", {"prompt": "a b " * 1500, "max_tokens": 1}, "1024"),
     "OpenAI: empty prompt": ("/v1/completions", {"prompt": ""}, "must not be empty"),
     "OpenAI: too many tokens": ("/v1/completions", {"prompt": "a", "max_tokens": 201}, "at most 200 (max_tokens)"),
-    "OpenAI: longer than the model": ("/v1/completions", {"prompt": "a b " * 300}, "256"),
+    "OpenAI: longer than the model": ("/v1/completions", {"prompt": "a b " * 1500}, "1024"),
     "OpenAI: a token there is not": ("/v1/completions", {"prompt": [10**6]}, "out of vocabulary"),
     "OpenAI: a bias there is not": ("/v1/completions", {"prompt": "a", "logit_bias": {"99999": 1}}, "vocab"),
     "OpenAI: template": ("/v1/chat/completions", {"messages": [], "chat_template": "{{ 1 }}"}, "messages"),
@@ -144,11 +144,11 @@ def test_vllms_metrics_are_among_bentomls(server):
 
 def test_a_client_that_leaves_stops_its_generation(server):
     before = counted(server, "generation_tokens_total")
-    body = {"prompt": PROMPT, "max_tokens": 200, "ignore_eos": True, "n": 8, "stream": True}
+    body = {"prompt": PROMPT, "max_tokens": 900, "ignore_eos": True, "n": 8, "stream": True}
     with httpx.stream("POST", f"{server.url}/v1/completions", json=body) as left:
         next(left.iter_lines())
     until(lambda: counted(server, "num_requests_running") == 0, 30)
-    assert counted(server, "generation_tokens_total") - before < 8 * 200
+    assert counted(server, "generation_tokens_total") - before < 8 * 900
 
 
 def test_a_killed_engine_turns_readiness_to_503_and_comes_back(server, client, offline):

@@ -272,7 +272,7 @@ def test_requests_at_once_run_one_after_the_other(client, server, monkeypatch):
 def test_what_does_not_load_ends_the_process_with_a_line(home, monkeypatch, caplog):
     ended = []
 
-    def fail(self, threads):
+    def fail(self, threads, device):
         raise QuantbentoError("no weights")
 
     monkeypatch.setattr(generation_model.os, "kill", lambda *arguments: ended.append(arguments))
