@@ -51,15 +51,6 @@ def test_padding_uses_the_pad_token_for_ids_and_zero_for_the_mask(inputs):
     assert batch["input_ids"].dtype == np.int64
 
 
-def test_the_padded_length_is_rounded_up_to_what_the_model_takes(inputs):
-    other = TextInputs(inputs._json, inputs.names, pad_id=7, max_length=10)
-    short, long = other.encode("good"), other.encode("good film " * 20)
-    assert len(short["input_ids"]) < 8 < len(long["input_ids"]) == 10
-    assert other.collate([short], 8)["input_ids"].shape == (1, 8)
-    assert other.collate([short, long], 8)["input_ids"].shape == (2, 10)
-    assert other.collate([short])["input_ids"].shape == (1, len(short["input_ids"]))
-
-
 @pytest.mark.parametrize(
     ("option", "sentence_bert", "tokenizer", "expected"),
     [(9, 32, 64, 9), (None, 32, 64, 32), (None, None, 48, 48), (None, None, None, 64)],

@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from quantbento.tasks.base import Arrays
 
 
-# Tokens that sizes are rounded up to where the first batch of a shape takes longer, and keeps memory: OpenVINO needs
-# 10 ms and 3 MB for each shape of MiniLM's, and answers 10 % more texts per second with fewer shapes.
-FEWER_SHAPES = 8
-
-
 class Predictor:
     """A `LoadedModel` of the contract `arrays`: `predictor(inputs)` is one answer per input, in order.
 
@@ -39,8 +34,6 @@ class Predictor:
     ) -> None:
         """`parallel` is how many chunks run at once; more than one needs a runtime that is `concurrent`."""
         self.task, self.runtime, self.custom_objects = task, runtime, custom_objects
-        if runtime.compiles_shapes:
-            task.pad_to_multiple_of = FEWER_SHAPES
         self._parallel = parallel
         self._pool = ThreadPoolExecutor(parallel, "quantbento") if parallel > 1 else None
 

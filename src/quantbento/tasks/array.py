@@ -22,13 +22,11 @@ class ArrayTask(Task):
     Attributes:
         chunk_items: inputs per batch.
         input_names, output_names: the model's.
-        pad_to_multiple_of: what a task that pads rounds the padded size up to.
     """
 
     contract = "arrays"
     starts_from: ClassVar[tuple[SourceKind, ...]] = ("module",)
     chunk_items: int = 64
-    pad_to_multiple_of: int = 1
 
     input_names: list[str]
     output_names: list[str]

@@ -83,10 +83,9 @@ class TextInputs:
         """What the tokenizer says of a text: its tokens, and which characters each of them stands for."""
         return self.tokenizer.encode(self.prompt + text, pair)
 
-    def collate(self, encoded: Sequence[dict[str, list[int]]], multiple: int = 1) -> Arrays:
-        """int64 arrays of shape (texts, longest), the longest rounded up to a multiple that the model takes."""
+    def collate(self, encoded: Sequence[dict[str, list[int]]]) -> Arrays:
+        """int64 arrays of shape (texts, longest)."""
         longest = max(len(e["input_ids"]) for e in encoded)
-        longest = max(longest, min(-(-longest // multiple) * multiple, self.max_length))
         batch = {}
         for name in self.names:
             fill = 0 if name in _PADDED_WITH_ZERO else self.pad_id
@@ -124,7 +123,7 @@ class TextTask(ArrayTask):
         return len(encoded["input_ids"])
 
     def collate(self, encoded: Sequence[dict[str, list[int]]]) -> Arrays:
-        return self.text.collate(encoded, self.pad_to_multiple_of)
+        return self.text.collate(encoded)
 
     def examples(self) -> list[Any]:
         return ["A sentence of ordinary length, to warm up with.", "A short one.", "Two words"]
