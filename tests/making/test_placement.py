@@ -10,15 +10,16 @@ from quantbento.core import machine, registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.making import placement
 from quantbento.making.placement import choose_device
+from quantbento.making.resolve import ResolvedVariant
+from quantbento.recipe import Variant
 from quantbento.runtimes.onnx import OnnxRuntime
 from quantbento.runtimes.openvino import OpenVinoRuntime
 from quantbento.runtimes.torch import TorchRuntime
 
 
-def variant(quantizer: str, runtime) -> SimpleNamespace:
-    return SimpleNamespace(
-        name=quantizer, quantizer=registry.quantizer(quantizer), runtime=runtime, place=("variants", 0)
-    )
+def variant(quantizer: str, runtime) -> ResolvedVariant:
+    spec = Variant(name=quantizer, quantizer=quantizer)
+    return ResolvedVariant(spec, ("variants", 0), registry.quantizer(quantizer)(), None, runtime, spec.gates)
 
 
 ON_CPU = variant("onnx-dynamic", OnnxRuntime)

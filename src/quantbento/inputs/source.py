@@ -30,10 +30,10 @@ class NamedModel:
         task: what the model is for; None is enough where only its identity is needed.
     """
 
+    extra = "quantize"  # this project's extra that installs `modules`
+
     def __init__(self, spec: ModelSpec, task: type[Task] | None = None) -> None:
         self.spec, self.task = spec, task
-
-    extra = "quantize"
 
     @property
     def modules(self) -> tuple[str, ...]:

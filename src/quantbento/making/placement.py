@@ -12,18 +12,13 @@ from quantbento.recipe.document import Problem
 from quantbento.runtimes.base import Runtime
 
 
-def able(variant: ResolvedVariant) -> tuple[str, ...]:
-    """The kinds of devices that can run what a variant's quantizer makes."""
-    return variant.quantizer.devices_of_result(variant.runtime)
-
-
 def choose_device(asked: str, variants: Sequence[ResolvedVariant], baseline: type[Runtime]) -> str:
     """`asked`, or for `auto` a GPU where there is one that all variants and the baseline can use, else the CPU.
 
     Raises:
         QuantbentoError: one of them cannot use the device that was asked for.
     """
-    common = [kind for kind in baseline.devices if all(kind in able(variant) for variant in variants)]
+    common = [kind for kind in baseline.devices if all(kind in variant.devices for variant in variants)]
     engines = list(dict.fromkeys([baseline, *(variant.runtime for variant in variants)]))
     return choose(asked, common, partial(_problem, engines), "the comparison")
 
@@ -31,14 +26,15 @@ def choose_device(asked: str, variants: Sequence[ResolvedVariant], baseline: typ
 def problems(resolved: ResolvedRecipe) -> Iterator[Problem]:
     """The variants that cannot run on the device that `benchmark.device` names, and those that have none in common."""
     device = resolved.recipe.benchmark.device
-    by_name = {variant.name: able(variant) for variant in resolved.variants}
+    by_name = {variant.name: variant.devices for variant in resolved.variants}
     if device == AUTO and by_name and not set.intersection(*map(set, by_name.values())):
         told = "; ".join(f"{name}: {', '.join(kinds)}" for name, kinds in by_name.items())
         yield Problem(("variants",), f"no device runs all of them ({told}). Put them into recipes of their own")
     for variant in resolved.variants if device != AUTO else ():
-        if kind_of(device) not in (kinds := able(variant)):
-            told = f"what {variant.quantizer.name} makes runs on {', '.join(kinds)}; benchmark.device is {device!r}"
-            yield Problem((*variant.place, "quantizer"), f"{told}. Leave the device out, or the variant")
+        if kind_of(device) not in variant.devices:
+            runs = f"what {variant.quantizer.name} makes runs on {', '.join(variant.devices)}"
+            told = f"{runs}; benchmark.device is {device!r}. Leave the device out, or the variant"
+            yield Problem((*variant.place, "quantizer"), told)
 
 
 def _problem(engines: Sequence[type[Runtime]], device: str) -> str | None:

@@ -45,6 +45,11 @@ class ResolvedVariant:
     def scheme(self) -> str:
         return self.quantizer.scheme_of(self.options)
 
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The kinds of devices that can run it."""
+        return self.quantizer.devices_of_result(self.runtime)
+
 
 @dataclass(frozen=True)
 class ResolvedRecipe:

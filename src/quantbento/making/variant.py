@@ -17,7 +17,6 @@ from quantbento.judging.gates import judge
 from quantbento.judging.references import References
 from quantbento.judging.rows import Report, VariantRow
 from quantbento.making.fingerprint import FINGERPRINT
-from quantbento.making.placement import able
 from quantbento.making.plan import Plan
 from quantbento.making.resolve import ResolvedVariant
 from quantbento.runtimes import artifact
@@ -78,7 +77,7 @@ class Maker:
         start = time.perf_counter()
         with job.progress.stage(f"{row.name}: quantize"):
             done = variant.quantizer.quantize(job, variant.options, folder)
-            job.complete(folder, variant.runtime, done.runtime_config, able(variant))
+            job.complete(folder, variant.runtime, done.runtime_config, variant.devices)
         row.quantize_seconds = time.perf_counter() - start
         row.quantized = {
             "counts": done.counts,

@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+from quantbento.quantizers.isolated.worker import told_as
+
 
 def test_worker_ends_when_its_parent_is_gone():
     code = """if True:
@@ -32,3 +36,15 @@ def test_what_libraries_print_does_not_reach_the_channel():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout == '{"result": {}}\n'
     assert done.stderr == "junk\njunk\n"
+
+
+@pytest.mark.parametrize(("said", "reason"), [("no kernel.\nat line 3", "no kernel"), ("", "KeyError")])
+def test_what_a_library_raises_becomes_one_line(said, reason):
+    class Refused(Exception):
+        pass
+
+    with (
+        pytest.raises(Refused, match=f"^it cannot: {reason}; use another$"),
+        told_as(Refused, "it cannot", "; use another"),
+    ):
+        raise KeyError if not said else ValueError(said)

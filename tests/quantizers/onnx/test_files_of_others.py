@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from benchmarks.onnx_files import onnx_files, quantize
 from quantbento import store
+from tests.wheels import download
 
 PACKAGES = ["rapidocr-onnxruntime==1.4.4", "rapidocr==3.10.0", "magika==1.0.3", "silero-vad==6.2.3"]
 STORED = {
@@ -23,12 +21,7 @@ FILES = 13
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheels")
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), *PACKAGES]
-    done = subprocess.run(pip, capture_output=True, text=True, timeout=600)
-    if done.returncode:
-        pytest.skip(f"no package index: {done.stderr.strip().splitlines()[-1]}")
-    return folder
+    return download(tmp_path_factory.mktemp("wheels"), *PACKAGES)
 
 
 @pytest.mark.network

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 
 import pytest
 
@@ -12,19 +10,14 @@ from benchmarks.ocr_recogniser import MAX_DROP, save
 from examples import text_lines
 from examples.line_reading import edits
 from quantbento import store
+from tests.wheels import download
 
 LINES = 192  # half a point of fewer would be a character or two
 
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("wheels")
-    package = "rapidocr-onnxruntime==1.4.4"
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), package]
-    done = subprocess.run(pip, capture_output=True, text=True, timeout=600)
-    if done.returncode:
-        pytest.skip(f"no package index: {done.stderr.strip().splitlines()[-1]}")
-    return folder
+    return download(tmp_path_factory.mktemp("wheels"), "rapidocr-onnxruntime==1.4.4")
 
 
 @pytest.mark.network

@@ -69,6 +69,13 @@ def is_made(requirements: Sequence[str]) -> bool:
     return _complete(_place(requirements)[1])
 
 
+def made_on_first_use(requirements: Sequence[str]) -> str | None:
+    """What a quantizer says that needs such an environment, named by its first requirement; None once it is made."""
+    if is_made(requirements):
+        return None
+    return f"an environment of its own with {requirements[0]} is made on first use (needs the network)"
+
+
 def run(
     python: Path, script: Path, job: dict[str, Any], on_progress: Callable[[str, int, int], None]
 ) -> dict[str, Any]:

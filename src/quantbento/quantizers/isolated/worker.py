@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,16 @@ def run(work: Callable[[dict[str, Any], OnProgress], dict[str, Any]]) -> None:
         lines = str(error).strip().splitlines() or [""]
         write({"error": f"{type(error).__name__}: {lines[0]}"})
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def told_as(kind: type[Exception], what: str, instead: str = "") -> Iterator[None]:
+    """An error inside the block becomes one of this kind, in one line: what failed, why, and what to do instead."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise kind(f"{what}: {reason}{instead}") from error
 
 
 def _channel() -> Callable[[dict[str, Any]], None]:

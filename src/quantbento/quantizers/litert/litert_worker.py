@@ -13,17 +13,17 @@ The result is empty: the file shows what was done. Its inputs have the program's
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 # What every worker starts with; an isolated interpreter does not look there by itself.
 sys.path.insert(0, str(Path(__file__).parents[1] / "isolated"))
 
-from worker import OnProgress, run
+from worker import OnProgress, run, told_as
+
+INSTEAD = "; use a quantizer for another runtime, such as onnx-static"
 
 
 class NotForLiteRt(Exception):
@@ -36,9 +36,9 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
     on_progress("convert", 0, 3)
     output = Path(job["output"])
     floats = output.with_name("float.tflite")
-    with _said("litert-torch cannot convert the model"):
+    with told_as(NotForLiteRt, "litert-torch cannot convert the model", INSTEAD):
         _convert(job["program"], floats)
-    with _said("AI Edge Quantizer cannot quantize the model"):
+    with told_as(NotForLiteRt, "AI Edge Quantizer cannot quantize the model", INSTEAD):
         method = getattr(recipe, job["method"])()
         quantization = quantizer.Quantizer(str(floats), method)
         ranges = None
@@ -85,16 +85,6 @@ def _items(model: Path, folder: str) -> list[dict[str, Any]]:
     files = {path.stem: path for path in Path(folder).glob("*.npy")}
     arrays = {name: np.load(files[name]).astype(tensor["dtype"]) for name, tensor in wanted.items()}
     return [dict(zip(arrays, values, strict=True)) for values in zip(*arrays.values(), strict=True)]
-
-
-@contextlib.contextmanager
-def _said(what: str) -> Iterator[None]:
-    """An error inside the block becomes one line that says what failed."""
-    try:
-        yield
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise NotForLiteRt(f"{what}: {reason}; use a quantizer for another runtime, such as onnx-static") from error
 
 
 if __name__ == "__main__":

@@ -59,9 +59,7 @@ class LiteRt(Quantizer):
 
     @classmethod
     def made_on_first_use(cls) -> str | None:
-        if isolated.is_made(REQUIREMENTS):
-            return None
-        return f"an environment of its own with {REQUIREMENTS[0]} is made on first use (needs the network)"
+        return isolated.made_on_first_use(REQUIREMENTS)
 
     def needs(self, options: LiteRtOptions) -> Data | None:
         return "calibration" if options.mode == "full-integer" else None

@@ -45,9 +45,7 @@ class CheckpointQuantizer(Quantizer):
 
     @classmethod
     def made_on_first_use(cls) -> str | None:
-        if not cls.requirements or isolated.is_made(cls.requirements):
-            return None
-        return f"an environment of its own with {cls.requirements[0]} is made on first use (needs the network)"
+        return isolated.made_on_first_use(cls.requirements) if cls.requirements else None
 
     @abstractmethod
     def job(self, options: Any) -> dict[str, Any]:

@@ -14,17 +14,15 @@ The result is empty: the file shows what was done. Its inputs and outputs have t
 
 from __future__ import annotations
 
-import contextlib
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 # What every worker starts with; an isolated interpreter does not look there by itself.
 sys.path.insert(0, str(Path(__file__).parents[1] / "isolated"))
 
-from worker import OnProgress, run
+from worker import OnProgress, run, told_as
 
 LARGEST_IN_ONE_FILE = 1_900_000_000  # protobuf's limit is 2 GiB
 LARGEST_IN_FLOAT16 = 512.0  # Model Optimizer's own default: nodes that see larger values stay in float32
@@ -39,7 +37,7 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
     import modelopt.onnx.quantization  # noqa: F401 - takes seconds
 
     on_progress("convert" if job["precision"] == "fp16" else "calibrate and quantize", 1, 2)
-    with _said():
+    with told_as(NotForTensorRt, "Model Optimizer cannot convert the graph"):
         (_cast if job["precision"] == "fp16" else _quantize)(job, [f"{re.escape(name)}$" for name in job["exclude"]])
     return {}
 
@@ -110,16 +108,6 @@ def _reader(folder: str) -> Any:
 def _is_large(graph: str) -> bool:
     """Whether a graph with its weights, also those in files beside it, is too large for one file."""
     return sum(file.stat().st_size for file in Path(graph).parent.glob("*.onnx*")) > LARGEST_IN_ONE_FILE
-
-
-@contextlib.contextmanager
-def _said() -> Iterator[None]:
-    """An error inside the block becomes one line that says what failed."""
-    try:
-        yield
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise NotForTensorRt(f"Model Optimizer cannot convert the graph: {reason}") from error
 
 
 if __name__ == "__main__":
