@@ -30,7 +30,7 @@ def dump(value: Any, path: Path, classes: Iterable[Any]) -> None:
 class _Pickler(cloudpickle.Pickler):
     def __init__(self, file: Any) -> None:
         super().__init__(file)
-        self._names = _names_of_sources()
+        self._modules = _modules_by_file()
 
     def reducer_override(self, value: Any) -> Any:
         """How to rebuild a value; `NotImplemented` where pickle's own way is right."""
@@ -70,7 +70,12 @@ class _Pickler(cloudpickle.Pickler):
 
     def _name(self, file: str) -> str:
         """What to call a source file: as it is imported, or without its folder. `<string>` stays."""
-        return self._names.get(file, Path(file).name) if Path(file).is_absolute() else file
+        path = Path(file)
+        if not path.is_absolute():
+            return file
+        if (module := self._modules.get(file)) is None:
+            return path.name
+        return module.replace(".", "/") + ("/__init__.py" if path.stem == "__init__" else path.suffix)
 
 
 def _without_folder(reduced: Any) -> Any:
@@ -83,14 +88,13 @@ def _without_folder(reduced: Any) -> Any:
     return *reduced[:2], {**state, **dict.fromkeys(folders, "")}, *reduced[3:]
 
 
-def _names_of_sources() -> dict[str, str]:
-    """Maps the file of every loaded module to its name as it is imported."""
+def _modules_by_file() -> dict[str, str]:
+    """The name of every loaded module, by its file."""
     names = {}
     for attributes in [vars(m) for m in list(sys.modules.values()) if isinstance(m, ModuleType)]:
         module, file = attributes.get("__name__"), attributes.get("__file__")
         if isinstance(module, str) and isinstance(file, str) and module != "__main__":
-            ending = "/__init__.py" if Path(file).stem == "__init__" else Path(file).suffix
-            names[file] = module.replace(".", "/") + ending
+            names[file] = module
     return names
 
 

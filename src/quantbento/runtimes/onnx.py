@@ -101,6 +101,11 @@ def external_data(path: Path) -> list[Path]:
     Raises:
         QuantbentoError: it is not an ONNX file, or a file beside it is missing.
     """
+    return without_external_data(path)[1]
+
+
+def without_external_data(path: Path) -> tuple[onnx.ModelProto, list[Path]]:
+    """The model of an ONNX file as it is, and what `external_data` gives; raises as that does."""
     import onnx
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
@@ -117,7 +122,7 @@ def external_data(path: Path) -> list[Path]:
     files = sorted(path.parent / name for name in names)
     if missing := [file.name for file in files if not file.is_file()]:
         raise QuantbentoError(f"{path} keeps weights in {one_of(missing)}, which must lie beside it, and does not")
-    return files
+    return model, files
 
 
 def graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

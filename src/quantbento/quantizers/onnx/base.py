@@ -16,7 +16,7 @@ from quantbento.quantizers.base import Quantizer, QuantizerOptions, select
 from quantbento.quantizers.onnx.candidates import Candidates, find, nothing, parameters, refuse_quantized
 from quantbento.quantizers.onnx.loading import session
 from quantbento.quantizers.onnx.prepare import prepared
-from quantbento.runtimes.onnx import MODEL, external_data
+from quantbento.runtimes.onnx import MODEL, without_external_data
 
 if TYPE_CHECKING:
     import onnx
@@ -74,9 +74,10 @@ class Graph:
         import onnx
 
         canonical = job.canonical_onnx()
-        model = onnx.load(canonical.path)
+        model, files = without_external_data(canonical.path)
+        onnx.load_external_data_for_model(model, str(canonical.path.parent))
         refuse_quantized(model.graph)
-        size = sum(file.stat().st_size for file in (canonical.path, *external_data(canonical.path)))
+        size = sum(file.stat().st_size for file in (canonical.path, *files))
         names = {i.name for i in model.graph.initializer}
         count = parameters(model.graph)
         return cls(prepared(model), count, size > LARGEST_IN_ONE_FILE, names, canonical.notes)
