@@ -25,6 +25,7 @@ from typing_extensions import TypedDict
 
 from quantbento.serving import reranking
 from quantbento.serving.default import default_service
+from quantbento.serving.generation.model import PATHS as GENERATION_PATHS
 from quantbento.serving.generation.model import ServedLanguageModel
 from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.serving.images import image_requests
@@ -50,7 +51,7 @@ language_model = ServedLanguageModel(generation)
 # What requests hold, each with an example to try in Swagger, and what is answered.
 SENTENCES = ["The sun sets behind the hills.", "Evening falls over the mountains."]
 Texts = Annotated[list[str], embedder.inputs(SENTENCES)]
-TextOrTexts = Annotated[list[str], embedder.inputs(SENTENCES, pass_on=True), BeforeValidator(one_or_many)]
+TextOrTexts = Annotated[list[str], embedder.inputs(SENTENCES), BeforeValidator(one_or_many)]
 Vectors = Annotated[list[Any], embedder.outputs()]
 Reviews = Annotated[list[str], classifier.inputs(["A warm and funny film.", "Two hours I will not get back."])]
 Labels = Annotated[list[Any], classifier.outputs()]
@@ -83,17 +84,17 @@ Documents = Annotated[
 ]
 
 
-@with_middleware(openai=True)
-@bentoml.service(**settings.service_config(calls_itself=True))
+@with_middleware()
+@bentoml.service(**settings.service_config())
 class Embedding(BatchService):
     """Texts to embeddings."""
 
     served = embedder
 
-    @bentoml.api(**settings.batching())
-    def encode(self, texts: Texts) -> Vectors:
+    @bentoml.api(**settings.batched())
+    async def encode(self, texts: Texts) -> Vectors:
         """One embedding per text, in order."""
-        return embedder.answers(texts)
+        return await embedder.answers(texts)
 
     @bentoml.api(route="/v1/embeddings")
     async def embeddings(
@@ -105,7 +106,7 @@ class Embedding(BatchService):
         user: str | None = None,
     ) -> dict[str, Any]:
         """OpenAI's embeddings endpoint; `model` is echoed, one is served."""
-        vectors = await self.to_async.encode(input)
+        vectors = await embedder.every_answer(input)
         check_dimensions(dimensions, vectors)
         return embeddings_response(vectors, encoding_format, model or embedder.tag, embedder.count_tokens(input))
 
@@ -117,23 +118,23 @@ class TextClassification(BatchService):
 
     served = classifier
 
-    @bentoml.api(**settings.batching())
-    def classify(self, texts: Reviews) -> Labels:
+    @bentoml.api(**settings.batched())
+    async def classify(self, texts: Reviews) -> Labels:
         """The most probable label of each text and its probability, in order."""
-        return classifier.answers(texts)
+        return await classifier.answers(texts)
 
 
 @with_middleware(examples=reranking.EXAMPLES)
-@bentoml.service(**settings.service_config(calls_itself=True))
+@bentoml.service(**settings.service_config())
 class TextRanking(BatchService):
     """Queries and documents to relevance. Of texts that are too long for the model, the end is cut."""
 
     served = ranker
 
-    @bentoml.api(**settings.batching())
-    def score(self, pairs: Pairs) -> Scores:
+    @bentoml.api(**settings.batched())
+    async def score(self, pairs: Pairs) -> Scores:
         """How relevant the document of each pair is to its query, in order."""
-        return ranker.answers(pairs)
+        return await ranker.answers(pairs)
 
     @bentoml.api(route="/rerank")
     async def rerank(
@@ -148,7 +149,7 @@ class TextRanking(BatchService):
     ) -> Any:
         """Documents by relevance, as Cohere answers (`documents`) or as Text Embeddings Inference does (`texts`)."""
         given = reranking.one_of_both(documents, texts)
-        answers = await self.to_async.score(reranking.pairs_of(query, given))
+        answers = await ranker.every_answer(reranking.pairs_of(query, given))
         if texts is not None:
             return reranking.inference_response(answers, given, raw_scores, return_text)
         return reranking.cohere_response(answers, given, top_n, return_documents)
@@ -158,7 +159,7 @@ class TextRanking(BatchService):
         self, query: Text, documents: Documents, top_n: Top | None = None, return_documents: bool = False
     ) -> dict[str, Any]:
         """Documents by relevance, where Cohere's clients look for it; `model` and the like have no effect."""
-        answers = await self.to_async.score(reranking.pairs_of(query, documents))
+        answers = await ranker.every_answer(reranking.pairs_of(query, documents))
         return reranking.cohere_response(answers, documents, top_n, return_documents)
 
 
@@ -169,10 +170,10 @@ class TokenClassification(BatchService):
 
     served = tagger
 
-    @bentoml.api(**settings.batching())
-    def entities(self, texts: Sentences) -> Entities:
+    @bentoml.api(**settings.batched())
+    async def entities(self, texts: Sentences) -> Entities:
         """The entities of each text with their places, in order."""
-        return tagger.answers(texts)
+        return await tagger.answers(texts)
 
 
 @with_middleware()
@@ -182,10 +183,10 @@ class ImageClassification(BatchService):
 
     served = image_classifier
 
-    @bentoml.api(input_spec=image_requests(image_classifier, top_k=True), **settings.batching())
-    def classify(self, images: list[Any]) -> BestLabels:
+    @bentoml.api(input_spec=image_requests(image_classifier, top_k=True), **settings.batched())
+    async def classify(self, images: list[Any]) -> BestLabels:
         """The most probable labels of each image and their probabilities, the best first."""
-        return image_classifier.answers(images)
+        return await image_classifier.answers(images)
 
 
 @with_middleware()
@@ -195,10 +196,10 @@ class ImageFeatureExtraction(BatchService):
 
     served = image_encoder
 
-    @bentoml.api(input_spec=image_requests(image_encoder), **settings.batching())
-    def encode(self, images: list[Any]) -> ImageVectors:
+    @bentoml.api(input_spec=image_requests(image_encoder), **settings.batched())
+    async def encode(self, images: list[Any]) -> ImageVectors:
         """One embedding per image, in order."""
-        return image_encoder.answers(images)
+        return await image_encoder.answers(images)
 
 
 @with_middleware(arrays="/predict")
@@ -208,13 +209,13 @@ class TensorModel(BatchService):
 
     served = tensor_model
 
-    @bentoml.api(**settings.batching())
-    def predict(self, inputs: Arrays) -> Outputs:
+    @bentoml.api(**settings.batched())
+    async def predict(self, inputs: Arrays) -> Outputs:
         """The model's outputs for each input, in order."""
-        return tensor_model.answers(inputs)
+        return await tensor_model.answers(inputs)
 
 
-@with_middleware(openai=True)
+@with_middleware(paths=GENERATION_PATHS)
 @bentoml.service(**generation.service_config())
 @bentoml.asgi_app(language_model.app)
 class TextGeneration(ModelService):

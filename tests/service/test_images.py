@@ -152,7 +152,7 @@ def test_wrong_requests_are_refused_with_the_fields_name(classification, body, s
     response = httpx.post(f"{classification.url}/classify", json=body)
     assert response.status_code == status
     if field:
-        assert field in {error["loc"][0] for error in response.json()["detail"]}
+        assert field in {error["loc"][0] for error in response.json()["errors"]}
 
 
 def test_openapi_shows_both_bodies(classification):

@@ -161,7 +161,7 @@ WRONG = {  # endpoint, body, the field that is wrong
 def test_wrong_input_is_400_with_the_field(ranking, route, body, field):
     response = post(ranking, route, **body)
     assert response.status_code == 400, response.text
-    assert response.json()["detail"][0]["loc"][0] == field
+    assert response.json()["errors"][0]["loc"][0] == field
 
 
 @pytest.mark.parametrize("more", [{}, {"documents": ["a"], "texts": ["b"]}], ids=["neither", "both"])

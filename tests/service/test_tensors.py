@@ -141,7 +141,7 @@ def test_what_an_input_does_not_take_is_400_with_its_name(typed, changed, said):
     item = listed(typed_items()[0]) | changed
     response = httpx.post(f"{typed.url}/predict", json={"inputs": [item]})
     assert response.status_code == 400
-    assert said in response.json()["detail"][0]["msg"]
+    assert said in response.json()["errors"][0]["msg"]
 
 
 def test_what_a_file_cannot_be_is_400(typed, pooled):

@@ -137,7 +137,7 @@ WRONG = {
 def test_wrong_input_is_400_with_the_field(servers, tag, body):
     response = post(servers, tag, **body)
     assert response.status_code == 400, response.text
-    assert response.json()["detail"][0]["loc"][0] == "texts"
+    assert response.json()["errors"][0]["loc"][0] == "texts"
 
 
 @each

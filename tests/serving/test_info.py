@@ -33,4 +33,4 @@ def test_it_answers_info_and_passes_on_everything_else():
 def test_without_its_model_it_is_503_and_says_why(bento_home):
     answer = client(ServedModel(ServiceSettings(), "tensor", "gone")).get("/info")
     assert answer.status_code == 503
-    assert "no model 'gone' in the store" in answer.json()["error"]
+    assert "no model 'gone' in the store" in answer.json()["detail"]

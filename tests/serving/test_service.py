@@ -110,7 +110,7 @@ def test_a_task_of_ones_own_is_served_by_the_service_of_the_docstring(ranker):
 def test_its_wrong_input_is_400_with_the_field(ranker, pairs, said):
     response = ask(ranker[0], pairs)
     assert response.status_code == 400
-    assert response.json()["detail"][0]["loc"] == ["pairs"]
+    assert response.json()["errors"][0]["loc"] == ["pairs"]
     assert said in response.text
 
 

@@ -25,6 +25,7 @@ class Predictor:
     Attributes:
         task: what the model is for.
         runtime: the engine that runs it.
+        parallel: how many batches run at once.
         custom_objects: the Python objects saved with it, by name. One named `preprocess` is called with each
             input before anything else sees it.
     """
@@ -32,9 +33,9 @@ class Predictor:
     def __init__(
         self, task: ArrayTask, runtime: ArrayRuntime, custom_objects: dict[str, Any], parallel: int = 1
     ) -> None:
-        """`parallel` is how many chunks run at once; more than one needs a runtime that is `concurrent`."""
+        """More than one batch at once needs a runtime that is `concurrent`."""
         self.task, self.runtime, self.custom_objects = task, runtime, custom_objects
-        self._parallel = parallel
+        self.parallel = parallel
         self._pool = ThreadPoolExecutor(parallel, "quantbento") if parallel > 1 else None
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
@@ -49,29 +50,35 @@ class Predictor:
         """The inputs preprocessed and in canonical form, ready for `run`; raises `InvalidInput` as a call does."""
         return self.task.check_all(inputs, self.custom_objects.get("preprocess"))
 
-    def answers(self, checked: Sequence[Any]) -> list[Any]:
-        """The answers to inputs that went through `check`."""
-        return self.task.answers(self.run(checked), checked) if len(checked) else []
+    def answers(self, checked: Sequence[Any], here: bool = False) -> list[Any]:
+        """The answers to inputs that went through `check`.
+
+        Args:
+            checked: the inputs.
+            here: in the calling thread alone, for one that asks from `parallel` threads itself.
+        """
+        return self.task.answers(self.run(checked, here), checked) if len(checked) else []
 
     def rows(self, inputs: Sequence[Any]) -> Arrays:
         """What the metrics compare: arrays by output name, one row per input."""
         checked = self.check(inputs)
         return self.task.to_compare(self.run(checked), checked)
 
-    def run(self, checked: Sequence[Any]) -> Arrays:
+    def run(self, checked: Sequence[Any], here: bool = False) -> Arrays:
         """What the model gives for inputs that went through `check`: arrays by name, one row per input."""
         encoded = self.task.encode_all(checked)
-        chunks = self._chunks(encoded)
+        pool = None if here else self._pool
+        chunks = self._chunks(encoded, self.parallel if pool else 1)
 
         def run(chunk: list[int]) -> Arrays:
             batch = self.task.collate([encoded[i] for i in chunk])
             return self.task.postprocess(self.runtime.run(batch), batch)
 
-        results = list(map(run, chunks) if self._pool is None or len(chunks) == 1 else self._pool.map(run, chunks))
+        results = list(map(run, chunks) if pool is None or len(chunks) == 1 else pool.map(run, chunks))
         order = [index for chunk in chunks for index in chunk]
         return {name: joined((r[name] for r in results), order) for name in results[0]}
 
-    def _chunks(self, encoded: Sequence[Any]) -> list[list[int]]:
+    def _chunks(self, encoded: Sequence[Any], parallel: int) -> list[list[int]]:
         """The indices of the inputs that run together."""
         groups: dict[Hashable, list[int]] = {}
         for index, item in enumerate(encoded):
@@ -79,7 +86,7 @@ class Predictor:
         chunks = []
         for group in groups.values():
             lengths = [self.task.length(encoded[i]) for i in group]
-            cut = chunks_of(lengths, self.task.chunk_items, self._parallel)
+            cut = chunks_of(lengths, self.task.chunk_items, parallel)
             chunks += [[group[i] for i in chunk] for chunk in cut]
         return chunks
 

@@ -50,16 +50,26 @@ class Answers(ContentType):
 
 def _checked(answers: list[Any]) -> list[Any] | bytes:
     """Runs for each request on its own share of a batch. Errors can be raised here, and not where it is rendered."""
-    for index, answer in enumerate(answers):
-        if isinstance(answer, Failed):
-            reason = f"{type(answer.error).__name__}: {answer.error}"
-            raise ItemFailed(f"item {index}: the model failed on it: {reason}")
+    without_failed(answers)
     if not wants_numpy():
         return answers
     try:
         return bytes_of(answers)
     except ValueError as error:
         raise NotAcceptable(f"the answers cannot be one NumPy file: {error}. Ask for application/json") from None
+
+
+def without_failed(answers: list[Any]) -> list[Any]:
+    """The answers.
+
+    Raises:
+        ItemFailed: one of them is a `Failed`.
+    """
+    for index, answer in enumerate(answers):
+        if isinstance(answer, Failed):
+            reason = f"{type(answer.error).__name__}: {answer.error}"
+            raise ItemFailed(f"item {index}: the model failed on it: {reason}")
+    return answers
 
 
 def _render(answers: list[Any] | bytes) -> bytes:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from http import HTTPStatus
 
 from bentoml.exceptions import BentoMLException
+
+
+class _Status(IntEnum):
+    CLIENT_CLOSED_REQUEST = 499  # nginx's; HTTP has none
 
 
 class ItemFailed(BentoMLException):
@@ -33,6 +38,29 @@ class UnsupportedMediaType(BentoMLException):
 
 class CannotServe(BentoMLException):
     """The service cannot start; BentoML prints it as one line."""
+
+
+class Overloaded(BentoMLException):
+    """A request that would be late, or for which there is no room. It was refused before anything was computed.
+
+    Attributes:
+        retry_after: in so many seconds there is room.
+    """
+
+    error_code = HTTPStatus.SERVICE_UNAVAILABLE
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ClientLeft(BentoMLException):
+    """Nobody waits for the answer."""
+
+    error_code = _Status.CLIENT_CLOSED_REQUEST  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__("the client left")
 
 
 class EngineUnavailable(BentoMLException):

@@ -21,8 +21,10 @@ from starlette.requests import Request
 
 from quantbento.serving.errors import UnsupportedMediaType
 from quantbento.serving.model import ServedModel
+from quantbento.serving.request_guard import JSON
+from quantbento.serving.strict_json import parse_json
 
-JSON, FORM = "application/json", "multipart/form-data"
+FORM = "multipart/form-data"
 IMAGES, TOP_K = "images", "top_k"
 # A white PNG of one pixel, to try in Swagger.
 WHITE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC"
@@ -81,7 +83,7 @@ class _Body(BaseModel):
 
 
 def _read(body: type[BaseModel], given: bytes | dict[str, Any]) -> Any:
-    return body.model_validate(given) if isinstance(given, dict) else body.model_validate_json(given or b"{}")
+    return body.model_validate(given if isinstance(given, dict) else parse_json(given))
 
 
 async def _given(request: Request) -> bytes | dict[str, Any]:

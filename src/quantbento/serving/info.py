@@ -6,6 +6,7 @@ from starlette.responses import JSONResponse
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.serving.asgi import App, Receive, Scope, Send
+from quantbento.serving.problems import respond
 from quantbento.serving.served import Served
 
 PATH = "/info"
@@ -24,5 +25,6 @@ class ModelInfo:
         try:
             response = JSONResponse(self._served.info())
         except QuantbentoError as error:
-            response = JSONResponse({"error": str(error)}, 503)
-        await response(scope, receive, send)
+            await respond(scope, send, 503, str(error))
+        else:
+            await response(scope, receive, send)

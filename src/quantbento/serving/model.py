@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,10 +13,15 @@ import orjson
 from quantbento import store
 from quantbento.core.errors import InvalidInput, QuantbentoError, StoreError
 from quantbento.runtimes import artifact
-from quantbento.runtimes.loaded import LoadedModel
-from quantbento.serving.answers import Answers, Failed, as_json
+from quantbento.runtimes.predictor import Predictor
+from quantbento.serving.answers import Answers, as_json, without_failed
+from quantbento.serving.batches import Batches, limits_of, run_isolated
+from quantbento.serving.batching.batcher import Batcher
+from quantbento.serving.batching.metrics import BatchMetrics
+from quantbento.serving.errors import Overloaded
 from quantbento.serving.inputs import Inputs
 from quantbento.serving.numpy_bodies import sent_items
+from quantbento.serving.request_state import current_request
 from quantbento.serving.served import Served
 from quantbento.serving.settings import ServiceSettings
 from quantbento.tasks.base import Task
@@ -28,7 +34,8 @@ class ServedModel(Served):
     """A stored model that answers in batches, and the types of the endpoint that asks it."""
 
     settings: ServiceSettings
-    _loaded: LoadedModel | None = None
+    _loaded: Predictor | None = None
+    _batcher: Batcher | None = None
 
     @property
     def ready(self) -> bool:
@@ -36,7 +43,7 @@ class ServedModel(Served):
         return self._loaded is not None
 
     @property
-    def loaded(self) -> LoadedModel:
+    def loaded(self) -> Predictor:
         """What the artifact makes; after `load`."""
         assert self._loaded is not None
         return self._loaded
@@ -49,22 +56,22 @@ class ServedModel(Served):
         """
         self.check(artifact.describe(self.stored.path))
         loaded = self.stored.load(self.settings.threads, self.settings.wanted_device)
+        assert isinstance(loaded, Predictor)
         self._warm_up(loaded)
         self._loaded = loaded
         logger.info("Serving %s on %s, %s", self.stored.tag, loaded.runtime.name, loaded.runtime.device)
         return self
 
-    def inputs(self, example: list[Any] | None = None, pass_on: bool = False) -> Inputs:
+    def inputs(self, example: list[Any] | None = None) -> Inputs:
         """For the type of a request's list of inputs: `Annotated[list[str], served.inputs()]`, or `list[Any]`.
 
         Args:
             example: what Swagger shows as a request to try; the task's own examples where it is left out.
-            pass_on: the inputs are checked and given as they came, for an endpoint that hands them to another.
         """
         return Inputs(
             max_items=self.settings.max_items,
             max_characters=self.settings.max_characters,
-            check=self.only_check_inputs if pass_on else self.check_inputs,
+            check=self.check_inputs,
             item_schema=lambda: {} if self.task is None else self.task.item_schema(),
             example=self._example if example is None else lambda: example,
         )
@@ -91,35 +98,45 @@ class ServedModel(Served):
         """
         return self.loaded.check(sent_items(inputs))
 
-    def only_check_inputs(self, inputs: list[Any]) -> list[Any]:
-        """The inputs as they came; raises as `check_inputs` does."""
-        self.check_inputs(inputs)
-        return inputs
+    async def answers(self, checked: Sequence[Any]) -> list[Any]:
+        """An answer or a `Failed` for each checked item, computed together with other requests' items.
 
-    def answers(self, checked: Sequence[Any]) -> list[Any]:
-        """An answer or a `Failed` for each checked item.
-
-        BentoML fails every request of a batch that raises. Here a batch that raises is halved until the item that
-        does it stands alone.
+        Raises:
+            Overloaded: 503, at once, where it would be late.
         """
+        assert self._batcher is not None
+        if self.settings.batching == "bentoml":  # these are the items of several requests already
+            return await asyncio.to_thread(run_isolated, self.loaded.answers, checked)
+        if (request := current_request()) is None:
+            return await self._batcher.answers(checked)
         try:
-            return self.loaded.answers(checked)
-        except Exception as error:
-            if len(checked) == 1:
-                logger.exception("an item that passed its checks failed in the model")
-                return [Failed(error)]
-            half = len(checked) // 2
-            return self.answers(checked[:half]) + self.answers(checked[half:])
+            return await self._batcher.answers(checked, request.deadline, request.gone)
+        except Overloaded as error:
+            request.error = error
+            raise
+
+    async def every_answer(self, checked: Sequence[Any]) -> list[Any]:
+        """As `answers`, for an endpoint that makes something else of them.
+
+        Raises:
+            ItemFailed: the model failed on one.
+        """
+        return without_failed(await self.answers(checked))
 
     def count_tokens(self, texts: Sequence[str]) -> int:
-        """Tokens of all texts as the model sees them, special ones included; of a text task."""
-        return sum(map(self.loaded.task.count_tokens, texts))
+        """Tokens of all texts as the model sees them, special ones included."""
+        return sum(map(self.loaded.task.length, self.loaded.task.encode_all(texts)))
 
-    def _warm_up(self, loaded: LoadedModel) -> None:
+    def _warm_up(self, loaded: Predictor) -> None:
+        model = Batches(loaded)
+        limits = limits_of(self.settings, loaded)
         examples = loaded.task.examples()
+        batch = (examples * limits.batch_items)[: limits.batch_items]
+        self._batcher = Batcher(model, limits, BatchMetrics(self.task_name, self.stored.tag))
         try:
-            loaded.answers(examples[:1])
-            loaded.answers((examples * self.settings.max_batch_size)[: self.settings.max_batch_size])
+            for items in (examples[:1], batch):
+                loaded.answers(items)
+                self._batcher.learn(items)
         except Exception as error:
             raise QuantbentoError(f"{self.tag} does not answer: {type(error).__name__}: {error}") from error
 

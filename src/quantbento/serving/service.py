@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import bentoml
 from bentoml.models import BentoModel
@@ -18,13 +18,11 @@ class ModelService:
 
     Attributes:
         served: the model; a subclass names it.
-        to_async: set by BentoML: the service's endpoints as clients reach them, to call one from another.
     """
 
     served: ClassVar[Served]
     bento_model: ClassVar[BentoModel]
     preflight: ClassVar[staticmethod[[], None]]
-    to_async: Any
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -59,9 +57,9 @@ class BatchService(ModelService):
         class Ranker(BatchService):
             served = ranker
 
-            @bentoml.api(**settings.batching())
-            def rank(self, pairs: Pairs) -> Scores:
-                return ranker.answers(pairs)
+            @bentoml.api(**settings.batched())
+            async def rank(self, pairs: Pairs) -> Scores:
+                return await ranker.answers(pairs)
 
     and `bentoml serve my_service:Ranker`. The types have names in the module, where BentoML looks for them. A wrong
     input, or one that the model fails on, fails its own request alone.

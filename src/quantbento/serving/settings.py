@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import bentoml
 from pydantic import (
@@ -106,6 +106,11 @@ class Settings(BaseModel):
         """The device to ask for: a service that is given a GPU uses it."""
         return "cuda" if self.gpu else AUTO
 
+    @property
+    def concurrency(self) -> int:
+        """Requests under way in one process."""
+        return self.max_concurrency
+
     def service_config(self) -> dict[str, Any]:
         """Keyword arguments for `@bentoml.service`."""
         resources: dict[str, Any] = {"cpu": self.cpu, "memory": self.memory}
@@ -113,11 +118,11 @@ class Settings(BaseModel):
             resources |= {"gpu": self.gpu} | ({"gpu_type": self.gpu_type} if self.gpu_type else {})
         config: dict[str, Any] = {
             "resources": resources,
-            "traffic": {"timeout": self.timeout_seconds, "max_concurrency": self.max_concurrency},
+            # The middleware of this project does both, and tells clients when to come back. BentoML's timeout is for
+            # what that does not see.
+            "traffic": {"timeout": self.timeout_seconds + 1},
+            "metrics": {"enabled": False},  # quantbento.serving.traffic_metrics has the same
             "logging": {"access": {"enabled": self.access_log}},
-            # BentoML closes the session an endpoint calls its sibling through every 100 requests, with calls in
-            # flight, which fails them (bentoml/BentoML#5540).
-            "runner_connection": {"max_requests": 10**9, "max_age": 1e9},
         }
         if not self.tracing:
             config["tracing"] = {"excluded_urls": [".*"]}
@@ -130,8 +135,12 @@ class ServiceSettings(Settings):
     max_items: int = Field(64, ge=1, le=10_000, description="inputs in a request")
     max_characters: int = Field(8192, ge=1, le=1_000_000, description="of one text; tokens beyond the model's are cut")
 
+    batching: Literal["quantbento", "bentoml"] = Field("quantbento", description="who makes batches of requests")
     max_batch_size: int = Field(64, ge=2, le=10_000, description="inputs of several requests that run together")
-    max_latency_ms: int = Field(10_000, ge=1, description="a request predicted to wait longer is refused with 503")
+    max_batch_tokens: int = Field(2048, ge=1, description="of texts that run together, padding included")
+    max_latency_ms: int = Field(10_000, ge=1, description="a request predicted to take longer is refused with 503")
+    max_queue_items: int = Field(4096, ge=1, description="inputs that wait; a request beyond is refused with 503")
+    max_queue_tokens: int = Field(1_000_000, ge=1, description="of the texts that wait; more is refused with 503")
 
     threads: int | None = Field(None, ge=1, description="CPU threads of the model; all cores when left out")
     device: Device = Field(AUTO, description="cpu, cuda, cuda:N or xpu; auto: a GPU that the model can use, or cpu")
@@ -147,15 +156,18 @@ class ServiceSettings(Settings):
     def wanted_device(self) -> str:
         return super().wanted_device if self.device == AUTO else self.device
 
-    def service_config(self, calls_itself: bool = False) -> dict[str, Any]:
-        """As every service's. Where an endpoint calls another of the same service, BentoML counts the request twice,
-        and would refuse the inner ones of a full house: `calls_itself` leaves room for them."""
-        config = super().service_config() | {"workers": self.workers}
-        config["traffic"]["max_concurrency"] *= 2 if calls_itself else 1
-        return config
+    @property
+    def concurrency(self) -> int:
+        return -(-self.max_concurrency // self.workers)
 
-    def batching(self) -> dict[str, Any]:
-        """Keyword arguments for `@bentoml.api` of an endpoint whose requests run together."""
+    def service_config(self) -> dict[str, Any]:
+        return super().service_config() | {"workers": self.workers}
+
+    def batched(self) -> dict[str, Any]:
+        """Keyword arguments for `@bentoml.api` of an endpoint whose requests run together: BentoML makes batches only
+        where it is told to."""
+        if self.batching != "bentoml":
+            return {}
         return {"batchable": True, "max_batch_size": self.max_batch_size, "max_latency_ms": self.max_latency_ms}
 
 

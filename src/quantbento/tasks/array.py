@@ -57,6 +57,11 @@ class ArrayTask(Task):
         """The same of several items; a task overrides it where that is faster."""
         return [self.encode(item) for item in items]
 
+    def size(self, item: Any) -> int:
+        """About how much work a checked item is beside others, in the unit of `length`, without encoding it: what waits
+        for the model is shared and bounded by it. At least 1; by default all are alike."""
+        return 1
+
     def length(self, encoded: Any) -> int:
         """What inputs are sorted by before they are cut into batches, so that little is padded."""
         return 0

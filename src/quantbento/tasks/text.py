@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _PADDED_WITH_ZERO = ("attention_mask", "token_type_ids")
 _ATTRIBUTE = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}  # of an `Encoding`
 
+BYTES_PER_TOKEN = 4  # about, of most tokenizers and languages; an estimate for queues
+SPECIAL_TOKENS = 2
+
 
 class TextOptions(TaskOptions):
     max_length: int | None = Field(None, gt=0, description="tokens kept per text; the model's own limit by default")
@@ -119,6 +122,10 @@ class TextTask(ArrayTask):
     def encode_all(self, items: Sequence[Any]) -> list[dict[str, list[int]]]:
         return self.text.encode_all([self.parts(item) for item in items])
 
+    def size(self, item: Any) -> int:
+        letters = sum(len(part.encode()) for part in self.parts(item))
+        return min(SPECIAL_TOKENS + letters // BYTES_PER_TOKEN, self.text.max_length)
+
     def length(self, encoded: dict[str, list[int]]) -> int:
         return len(encoded["input_ids"])
 
@@ -134,9 +141,6 @@ class TextTask(ArrayTask):
 
     def item_schema(self) -> dict[str, Any]:
         return {"type": "string", "minLength": 1}
-
-    def count_tokens(self, item: Any) -> int:
-        return self.length(self.encode(item))
 
 
 def checked_text(item: Any, what: str = "") -> str:

@@ -32,6 +32,8 @@ from quantbento.serving.openai_errors import openai_error
 from quantbento.serving.served import Served
 
 logger = logging.getLogger("bentoml.serve")
+MODELS = "/v1/models"
+PATHS = (MODELS, *REQUESTS)  # of the application to mount
 
 
 class ServedLanguageModel(Served):
@@ -48,7 +50,7 @@ class ServedLanguageModel(Served):
     def __init__(self, settings: GenerationSettings, default: str | None = None, packed: Packed | None = None) -> None:
         super().__init__(settings, "text-generation", default, packed)
         guarded = GenerationGuard(self._answer, settings)
-        routes = [Route("/v1/models", self._models), *(Route(path, guarded, methods=["POST"]) for path in REQUESTS)]
+        routes = [Route(MODELS, self._models), *(Route(path, guarded, methods=["POST"]) for path in REQUESTS)]
         self.app = Starlette(routes=routes, lifespan=self._lifespan)
         self._engine: Engine | None = None
 

@@ -1,0 +1,176 @@
+"""Runs requests together: batches are made of what waits whenever the model is free, never by waiting for more.
+
+All of it happens on the server's event loop, but for the model itself, which runs in threads of its own, as many as it
+can run batches at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from quantbento.serving.batching.metrics import BatchMetrics
+from quantbento.serving.batching.pace import Pace
+from quantbento.serving.batching.queue import Call, Entry, FairQueue
+from quantbento.serving.errors import ClientLeft, Overloaded
+
+
+class BatchModel(Protocol):
+    """What a batcher runs.
+
+    Attributes:
+        parallel: batches that it runs at once, each in the thread that asks for it.
+    """
+
+    @property
+    def parallel(self) -> int: ...
+
+    def size(self, item: Any) -> int:
+        """About how much work an item is, in tokens or in items of equal work; at least 1."""
+
+    def run(self, items: Sequence[Any]) -> list[Any]:
+        """An answer for each item; what stands for one that failed is the model's affair. Never raises for an item."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """
+    Attributes:
+        batch_items, batch_size: of a batch, with each item as long as the longest.
+        queue_items, queue_size: of what waits; more is refused.
+        wait_seconds: a request that would wait longer is refused.
+    """
+
+    batch_items: int
+    batch_size: int
+    queue_items: int
+    queue_size: int
+    wait_seconds: float
+
+
+class Batcher:
+    """One per model and process. Belongs to the event loop that first asks it."""
+
+    def __init__(self, model: BatchModel, limits: Limits, metrics: BatchMetrics) -> None:
+        self._model, self._limits, self._metrics = model, limits, metrics
+        self._queue, self._pace = FairQueue(), Pace()
+        self._threads = ThreadPoolExecutor(model.parallel, "quantbento-batch")
+        self._free, self._scheduled = model.parallel, False
+        self._ends: list[float] = []  # when the batches that run are expected to be done
+
+    async def answers(
+        self, items: Sequence[Any], deadline: float = math.inf, gone: Callable[[], bool] = lambda: False
+    ) -> list[Any]:
+        """The model's answers, in order.
+
+        Args:
+            items: one request's.
+            deadline: in the event loop's time; a request that cannot be answered by then is refused.
+            gone: whether the client has left; then its items are not computed.
+
+        Raises:
+            Overloaded: 503, before anything is computed.
+        """
+        loop = asyncio.get_running_loop()
+        sizes = [self._model.size(item) for item in items]
+        self._refuse_what_would_be_late(sizes, deadline - loop.time())
+        call = Call(items, sizes, loop.create_future(), gone)
+        self._queue.put(call)
+        self._start_soon(loop)
+        try:
+            return await call.answered
+        finally:  # also where the endpoint is cancelled, at its deadline
+            if call.waiting:
+                self._queue.drop(call)
+                self._metrics.cancelled.inc()
+
+    def learn(self, items: Sequence[Any]) -> None:
+        """Runs a batch to learn how long one takes, and raises what the model raises. Before the first request."""
+        start = time.perf_counter()
+        self._model.run(items)
+        self._pace.learn(sum(map(self._model.size, items)), time.perf_counter() - start)
+
+    def close(self) -> None:
+        """Ends the threads, once what runs is done."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _refuse_what_would_be_late(self, sizes: Sequence[int], left: float) -> None:
+        """
+        Raises:
+            Overloaded: the queue is full, or the request would be done after `left` seconds.
+        """
+        queue, limits = self._queue, self._limits
+        if queue.items and (
+            queue.items + len(sizes) > limits.queue_items or queue.size + sum(sizes) > limits.queue_size
+        ):
+            reason = f"{queue.items} items wait for the model (max_queue_items {limits.queue_items})"
+        else:
+            wait = self._seconds_until_done(len(sizes), sum(sizes))
+            if wait <= min(left, limits.wait_seconds):
+                return
+            reason = f"a request would take {wait:.2f} s now, and has {max(0.0, min(left, limits.wait_seconds)):.2f} s"
+        self._metrics.refused.inc()
+        raise Overloaded(f"overloaded: {reason}", retry_after=self._seconds_for(queue.items, queue.size))
+
+    def _seconds_until_done(self, items: int, size: int) -> float:
+        """Of a request that comes now."""
+        items_ahead, size_ahead = self._queue.ahead(size)
+        start = 0.0 if self._free else max(0.0, min(self._ends) - time.perf_counter())
+        return start + self._seconds_for(items + items_ahead, size + size_ahead)
+
+    def _seconds_for(self, items: int, size: int) -> float:
+        """For the model to run so much, several batches at once."""
+        batches = max(-(-items // self._limits.batch_items), -(-size // self._limits.batch_size))
+        return -(-batches // self._model.parallel) * self._pace.seconds(size / batches) if batches else 0.0
+
+    def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Once the requests that were read together are all in the queue."""
+        if self._free and not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._start_batches, loop)
+
+    def _start_batches(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._scheduled = False
+        while self._free and self._queue.items:
+            fair = -(-self._queue.items // self._free)  # where several threads are free, each gets its part
+            batch = self._queue.take(min(fair, self._limits.batch_items), self._limits.batch_size)
+            if batch := self._still_wanted(batch):
+                self._start(batch, loop)
+
+    def _still_wanted(self, batch: list[Entry]) -> list[Entry]:
+        """Without those of clients that have left."""
+        for call in {entry.call for entry in batch}:
+            if not call.answered.done() and call.gone():
+                call.fail(ClientLeft())
+                self._queue.drop(call)
+                self._metrics.cancelled.inc()
+        return [entry for entry in batch if not entry.call.answered.done()]
+
+    def _start(self, batch: list[Entry], loop: asyncio.AbstractEventLoop) -> None:
+        size = sum(entry.size for entry in batch)
+        start = time.perf_counter()
+        self._free -= 1
+        self._ends.append(end := start + self._pace.seconds(size))
+        self._metrics.started(len(batch), size, [start - entry.call.came for entry in batch])
+        running = loop.run_in_executor(self._threads, self._model.run, [entry.item for entry in batch])
+
+        def done(finished: asyncio.Future[list[Any]]) -> None:
+            self._free += 1
+            self._ends.remove(end)
+            self._pace.learn(size, time.perf_counter() - start)
+            try:
+                answers = finished.result()
+            except BaseException as error:  # also where the threads ended
+                for entry in batch:
+                    entry.call.fail(error)
+            else:
+                for entry, answer in zip(batch, answers, strict=True):
+                    entry.call.answer(entry.place, answer)
+            self._start_batches(loop)
+
+        running.add_done_callback(done)
