@@ -12,8 +12,8 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from quantbento.serving.errors import Overloaded
-from quantbento.serving.problems import Problems, respond
-from quantbento.serving.request_state import RequestStates, current_request
+from quantbento.serving.problems import Problem, Problems, respond, send_problem
+from quantbento.serving.request_state import RequestStates
 
 
 def answering(status: int, body: bytes, media_type: str = "application/json"):
@@ -60,15 +60,14 @@ def test_who_is_turned_away_is_told_when_to_come_back(status, told):
     assert ("retry-after" in client_of(answering(status, b"{}")).get("/encode").headers) is told
 
 
-def test_why_a_request_was_refused_is_said_where_bentoml_does_not():
-    async def endpoint(request: Request) -> Response:
-        current_request().error = Overloaded("overloaded: 90 items wait", retry_after=2.2)
-        return Response(b'{"error": "please check the server log"}', status_code=503)
+def test_an_error_says_its_own_status_reason_and_when_to_come_back():
+    async def endpoint(scope, receive, send):
+        await send_problem(scope, send, Problem.of(Overloaded("overloaded: 90 items wait", retry_after=2.2)))
 
-    response = client_of(endpoint).get("/encode")
+    response = TestClient(endpoint).get("/encode")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "3")
     assert response.json()["detail"] == "overloaded: 90 items wait"
-    assert response.headers["retry-after"] == "3"
-    assert client_of(endpoint).get("/v1/embeddings").json()["error"]["message"] == "overloaded: 90 items wait"
+    assert TestClient(endpoint).get("/v1/embeddings").json()["error"]["message"] == "overloaded: 90 items wait"
 
 
 def test_a_problem_is_left_alone():

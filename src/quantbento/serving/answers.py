@@ -13,7 +13,7 @@ import attrs
 import numpy as np
 import orjson
 from bentoml.validators import ContentType
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -72,10 +72,18 @@ def without_failed(answers: list[Any]) -> list[Any]:
     return answers
 
 
-def _render(answers: list[Any] | bytes) -> bytes:
-    if isinstance(answers, bytes):
-        return answers
-    return as_json(answers)
+def rendered(answer: Any) -> bytes:
+    """What an endpoint returned, as a body: in JSON, or a list of answers as a NumPy file where that was asked for.
+
+    Raises:
+        ItemFailed: one of the answers is a `Failed`.
+        NotAcceptable: the answers cannot be one NumPy file.
+    """
+    return _render(_checked(answer) if isinstance(answer, list) else answer)
+
+
+def _render(answers: Any) -> bytes:
+    return answers if isinstance(answers, bytes) else as_json(answers)
 
 
 def as_json(value: Any) -> bytes:
@@ -87,4 +95,6 @@ def _listed(value: Any) -> Any:
     """What orjson itself does not take: an array without axes or in another order, a number of C's `long long`."""
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
+    if isinstance(value, BaseModel):
+        return value.model_dump()
     raise TypeError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quantbento.serving.asgi import App, Receive, Scope, Send
-from quantbento.serving.problems import respond, retry_after
+from quantbento.serving.problems import respond
 
 PROBES = frozenset({"/livez", "/readyz", "/healthz", "/metrics", "/info"})
 
@@ -20,7 +20,7 @@ class Concurrency:
             return
         if self._under_way >= self.limit:
             told = f"{self._under_way} requests are under way, and no more are taken (max_concurrency)"
-            await respond(scope, send, 429, told, [retry_after(1)])
+            await respond(scope, send, 429, told)
             return
         self._under_way += 1
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from http import HTTPStatus
 
-from bentoml.exceptions import BentoMLException
+from bentoml.exceptions import BentoMLException, InvalidArgument
 
 
 class _Status(IntEnum):
@@ -16,6 +16,13 @@ class ItemFailed(BentoMLException):
     """The model could not answer an input that had passed its checks."""
 
     error_code = HTTPStatus.UNPROCESSABLE_ENTITY
+    logged = "the model failed on an item"  # why, without the client's data, was logged before
+
+
+class InvalidJson(InvalidArgument):
+    """A body that is not JSON, or that means two things."""
+
+    logged = "the body is not valid JSON"
 
 
 class BodyTooLarge(BentoMLException):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from quantbento.serving import bentoml_timeout
 from quantbento.serving.concurrency import Concurrency
 from quantbento.serving.deadlines import Deadlines
+from quantbento.serving.direct import DirectEndpoints
 from quantbento.serving.images import FORM
 from quantbento.serving.info import ModelInfo
 from quantbento.serving.logs import without_clients_mistakes
@@ -67,6 +68,7 @@ def with_middleware(
         if arrays:
             service.add_asgi_middleware(OpenAPIAdditions, additions=numpy_operation(arrays))
             service.add_asgi_middleware(NumpyBodies, served=served, route=arrays, field="inputs")
+        service.add_asgi_middleware(DirectEndpoints, service=service.inner, apis=service.apis)
         without_clients_mistakes()
         return service
 

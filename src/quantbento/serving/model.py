@@ -18,7 +18,6 @@ from quantbento.serving.answers import Answers, as_json, without_failed
 from quantbento.serving.batches import Batches, limits_of, run_isolated
 from quantbento.serving.batching.batcher import Batcher
 from quantbento.serving.batching.metrics import BatchMetrics
-from quantbento.serving.errors import Overloaded
 from quantbento.serving.inputs import Inputs
 from quantbento.serving.numpy_bodies import sent_items
 from quantbento.serving.request_state import current_request
@@ -109,11 +108,7 @@ class ServedModel(Served):
             return await asyncio.to_thread(run_isolated, self.loaded.answers, checked)
         if (request := current_request()) is None:
             return await self._batcher.answers(checked)
-        try:
-            return await self._batcher.answers(checked, request.deadline, request.gone)
-        except Overloaded as error:
-            request.error = error
-            raise
+        return await self._batcher.answers(checked, request.deadline, request.gone)
 
     async def every_answer(self, checked: Sequence[Any]) -> list[Any]:
         """As `answers`, for an endpoint that makes something else of them.

@@ -11,7 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
+
+from bentoml.exceptions import BentoMLException
+from pydantic import ValidationError
 
 from quantbento.serving.asgi import App, Message, Receive, Scope, Send
 from quantbento.serving.openai_errors import is_openais, openai_body
@@ -19,6 +22,7 @@ from quantbento.serving.request_state import current_request
 
 MEDIA_TYPE = b"application/problem+json"
 OPENAIS = "/v1/"
+TURNED_AWAY = (429, 503)
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -28,11 +32,19 @@ class Problem:
     Attributes:
         detail: what is wrong, and what helps.
         errors: of fields of the request, each with its `loc` and `msg`.
+        retry_after: in so many seconds the client may come back.
     """
 
     status: int
     detail: str
     errors: list[dict[str, Any]] = field(default_factory=list)
+
+    retry_after: float | None = None
+
+    @classmethod
+    def of(cls, error: BentoMLException) -> Self:
+        """An error that says its status."""
+        return cls(int(error.error_code), str(error), retry_after=getattr(error, "retry_after", None))
 
     def body(self, path: str) -> bytes:
         """As the client of that path reads it."""
@@ -48,12 +60,11 @@ class Problem:
 
 async def respond(scope: Scope, send: Send, status: int, detail: str, headers: Headers = ()) -> None:
     """Answers a request with an error."""
-    await _send(scope, send, Problem(status, detail), headers)
+    await send_problem(scope, send, Problem(status, detail), headers)
 
 
 class Problems:
-    """ASGI middleware: errors of BentoML and Starlette in these shapes. Why a request was refused for lack of room is
-    in its state: BentoML answers every 5xx with the same sentence."""
+    """ASGI middleware: errors of BentoML and Starlette in these shapes."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -80,25 +91,31 @@ class Problems:
 
 
 async def _rewrite(scope: Scope, send: Send, start: Message, body: bytes) -> None:
-    error = getattr(current_request(), "error", None)
     headers = list(start["headers"])
-    if start["status"] in (429, 503) and b"retry-after" not in dict(headers):
-        headers.append(retry_after(getattr(error, "retry_after", 1)))
     if MEDIA_TYPE in dict(headers).get(b"content-type", b"") or is_openais(body):
+        if start["status"] in TURNED_AWAY and b"retry-after" not in dict(headers):
+            headers.append(retry_after(1))
         await send({**start, "headers": headers})
         await send({"type": "http.response.body", "body": body})
         return
     kept = [(k, v) for k, v in headers if k.lower() not in (b"content-length", b"content-type")]
-    problem = Problem(start["status"], str(error)) if error else _read(start["status"], body)
-    await _send(scope, send, problem, kept)
+    await send_problem(scope, send, _read(start["status"], body), kept)
 
 
-async def _send(scope: Scope, send: Send, problem: Problem, headers: Headers) -> None:
+async def send_problem(scope: Scope, send: Send, problem: Problem, headers: Headers = ()) -> None:
+    """Answers a request with an error, and who is turned away with when to come back."""
     body = problem.body(scope["path"])
     kind = b"application/json" if scope["path"].startswith(OPENAIS) else MEDIA_TYPE
     own = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+    if problem.status in TURNED_AWAY:
+        own.append(retry_after(1 if problem.retry_after is None else problem.retry_after))
     await send({"type": "http.response.start", "status": problem.status, "headers": [*headers, *own]})
     await send({"type": "http.response.body", "body": body})
+
+
+def of_validation(error: ValidationError) -> Problem:
+    """Fields of a request that are wrong, each with its place."""
+    return _of_fields(400, error.errors(include_context=False, include_input=False, include_url=False))
 
 
 def retry_after(seconds: float) -> tuple[bytes, bytes]:
@@ -108,6 +125,12 @@ def retry_after(seconds: float) -> tuple[bytes, bytes]:
 
 def _title(status: int) -> str:
     return HTTPStatus(status).phrase if status in HTTPStatus._value2member_map_ else "Client Closed Request"
+
+
+def _of_fields(status: int, details: Sequence[Any]) -> Problem:
+    errors = [{"loc": d["loc"], "msg": d["msg"].removeprefix("Value error, "), "type": d["type"]} for d in details]
+    said = [": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in errors]
+    return Problem(status, "; ".join(said), errors)
 
 
 def _read(status: int, body: bytes) -> Problem:
@@ -120,7 +143,5 @@ def _read(status: int, body: bytes) -> Problem:
     if not isinstance(given, dict):
         return Problem(status, str(given))
     if isinstance(details := given.get("detail"), list) and details:
-        errors = [{"loc": d["loc"], "msg": d["msg"].removeprefix("Value error, "), "type": d["type"]} for d in details]
-        said = [": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in errors]
-        return Problem(status, "; ".join(said), errors)
+        return _of_fields(status, details)
     return Problem(status, str(given.get("error", given.get("detail", given))))

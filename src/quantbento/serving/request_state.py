@@ -22,13 +22,11 @@ class RequestState:
         id: of the client's, or a new one.
         receive: of the connection.
         deadline: in the event loop's time.
-        error: why it has no answer, for who writes the response.
     """
 
     id: str
     receive: Receive
     deadline: float = math.inf
-    error: Exception | None = None
 
     def gone(self) -> bool:
         """Whether the client has left. Only of a request whose body was read."""

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from bentoml.exceptions import InvalidArgument
 from pydantic import ConfigDict
 from starlette.requests import Request
+
+from quantbento.serving.errors import InvalidJson
 
 
 def parse_json(body: bytes) -> Any:
     """What a body holds; an empty one is an object without fields.
 
     Raises:
-        InvalidArgument: 400, it is not JSON, holds NaN or infinity, or an object with a key twice.
+        InvalidJson: 400, it is not JSON, holds NaN or infinity, or an object with a key twice.
     """
     import jiter
 
     try:
         return jiter.from_json(body or b"{}", allow_inf_nan=False, catch_duplicate_keys=True)
     except ValueError as error:
-        raise InvalidArgument(f"the body is not valid JSON: {error}") from None
+        raise InvalidJson(f"the body is not valid JSON: {error}") from None
 
 
 def strict(spec: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from quantbento.serving.batching.batcher import Batcher, Limits
+from quantbento.serving.batching.batcher import SHORT, Batcher, Limits
 from quantbento.serving.batching.metrics import BatchMetrics
 from quantbento.serving.errors import ClientLeft, Overloaded
 
@@ -145,12 +145,13 @@ def test_the_queue_is_bounded():
 
 
 def test_a_client_that_left_costs_nothing():
-    model = Model()
-    model.open.clear()
+    model = Model(seconds=2 * SHORT)
     left = threading.Event()
 
     async def ask():
         runs = batcher(model)
+        runs.learn([0])
+        model.open.clear()
         first = asyncio.create_task(runs.answers([0]))
         await asyncio.sleep(0.05)
         gone = [asyncio.create_task(runs.answers([i], gone=left.is_set)) for i in range(1, 11)]
@@ -165,7 +166,23 @@ def test_a_client_that_left_costs_nothing():
     assert (first, stays) == ([0], [198])
     assert all(isinstance(error, ClientLeft) for error in gone)
     assert counted == 10
-    assert model.batches == [[0], [99]]
+    assert model.batches[1:] == [[0], [99]]
+
+
+def test_threads_with_short_batches_do_not_wait_for_the_event_loop():
+    model = Model()
+    model.open.clear()
+
+    async def ask():
+        runs = batcher(model)
+        tasks = [asyncio.create_task(runs.answers([i])) for i in range(14)]
+        await asyncio.sleep(0.05)
+        prepared = 14 - runs._queue.items
+        model.open.set()
+        await asyncio.gather(*tasks)
+        return prepared
+
+    assert asyncio.run(ask()) == 8  # four run, and four are next
 
 
 def test_what_waits_past_its_deadline_is_not_computed():

@@ -19,6 +19,8 @@ from quantbento.serving.batching.pace import Pace
 from quantbento.serving.batching.queue import Call, Entry, FairQueue
 from quantbento.serving.errors import ClientLeft, Overloaded
 
+SHORT = 0.1  # seconds of a batch that is soon over
+
 
 class BatchModel(Protocol):
     """What a batcher runs.
@@ -60,8 +62,8 @@ class Batcher:
         self._model, self._limits, self._metrics = model, limits, metrics
         self._queue, self._pace = FairQueue(), Pace()
         self._threads = ThreadPoolExecutor(model.parallel, "quantbento-batch")
-        self._free, self._scheduled = model.parallel, False
-        self._ends: list[float] = []  # when the batches that run are expected to be done
+        self._scheduled = False
+        self._ends: list[float] = []  # when each batch that runs, or is the next to, is expected to be done
 
     async def answers(
         self, items: Sequence[Any], deadline: float = math.inf, gone: Callable[[], bool] = lambda: False
@@ -120,7 +122,7 @@ class Batcher:
     def _seconds_until_done(self, items: int, size: int) -> float:
         """Of a request that comes now."""
         items_ahead, size_ahead = self._queue.ahead(size)
-        start = 0.0 if self._free else max(0.0, min(self._ends) - time.perf_counter())
+        start = 0.0 if self._free > 0 else max(0.0, min(self._ends) - time.perf_counter())
         return start + self._seconds_for(items + items_ahead, size + size_ahead)
 
     def _seconds_for(self, items: int, size: int) -> float:
@@ -130,17 +132,28 @@ class Batcher:
 
     def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         """Once the requests that were read together are all in the queue."""
-        if self._free and not self._scheduled:
+        if not self._scheduled:
             self._scheduled = True
             loop.call_soon(self._start_batches, loop)
 
     def _start_batches(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = False
-        while self._free and self._queue.items:
-            fair = -(-self._queue.items // self._free)  # where several threads are free, each gets its part
+        while self._queue.items and (self._free > 0 or self._one_ahead()):
+            fair = -(-self._queue.items // max(1, self._free))  # where several threads are free, each gets its part
             batch = self._queue.take(min(fair, self._limits.batch_items), self._limits.batch_size)
             if batch := self._still_wanted(batch):
                 self._start(batch, loop)
+
+    @property
+    def _free(self) -> int:
+        """Threads without a batch."""
+        return self._model.parallel - len(self._ends)
+
+    def _one_ahead(self) -> bool:
+        """Whether to give the threads one batch more than they run. Short batches would wait for the event loop, which
+        has other work, and the threads with them; but who leaves is noticed only before."""
+        full = self._queue.items >= self._limits.batch_items
+        return full and self._free == 0 and self._pace.seconds(self._limits.batch_size / 2) < SHORT
 
     def _still_wanted(self, batch: list[Entry]) -> list[Entry]:
         """Without those of clients that have left."""
@@ -154,13 +167,11 @@ class Batcher:
     def _start(self, batch: list[Entry], loop: asyncio.AbstractEventLoop) -> None:
         size = sum(entry.size for entry in batch)
         start = time.perf_counter()
-        self._free -= 1
         self._ends.append(end := start + self._pace.seconds(size))
         self._metrics.started(len(batch), size, [start - entry.call.came for entry in batch])
         running = loop.run_in_executor(self._threads, self._model.run, [entry.item for entry in batch])
 
         def done(finished: asyncio.Future[list[Any]]) -> None:
-            self._free += 1
             self._ends.remove(end)
             self._pace.learn(size, time.perf_counter() - start)
             try:
