@@ -16,7 +16,7 @@ TORCH_BACKEND ?=
 UV_FLAGS := $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND))
 export BENTOML_DO_NOT_TRACK = True
 
-.PHONY: install demo demo-llm demo-classifier container test test-quick serve bench bench-llm check format lock clean
+.PHONY: install demo demo-llm demo-classifier container test test-quick serve bench-serving bench-llm check format lock clean
 
 install: $(VENV)/.installed
 
@@ -80,8 +80,8 @@ lock: install
 serve: install
 	$(BIN)/bentoml serve --host 127.0.0.1
 
-bench: install
-	$(BIN)/python -m benchmarks.embedding_service
+bench-serving: install
+	$(BIN)/python -m benchmarks.serving
 
 bench-llm: install
 	$(BIN)/python -m benchmarks.llm_service

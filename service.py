@@ -124,7 +124,7 @@ class TextClassification(BatchService):
         return await classifier.answers(texts)
 
 
-@with_middleware(examples=reranking.EXAMPLES)
+@with_middleware(examples=reranking.EXAMPLES, without_effect=reranking.WITHOUT_EFFECT)
 @bentoml.service(**settings.service_config())
 class TextRanking(BatchService):
     """Queries and documents to relevance. Of texts that are too long for the model, the end is cut."""

@@ -1,2 +1,2 @@
 """This project and its peers, measured side by side in one run; from the project's root:
-`python -m benchmarks.embedding_service`, `python -m benchmarks.llm_service`."""
+`python -m benchmarks.serving`, `python -m benchmarks.llm_service`."""

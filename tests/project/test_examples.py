@@ -97,7 +97,7 @@ def test_a_stored_digit_classifier_takes_raw_images(reports):
 SCRIPTS = [
     "examples.container",
     "benchmarks.call_sizes",
-    "benchmarks.embedding_service",
+    "benchmarks.serving",
     "benchmarks.encoders",
     "benchmarks.llm_service",
     "benchmarks.ocr_recogniser",

@@ -143,7 +143,7 @@ def wrong_items(draw) -> Asked:
         del item[draw(st.sampled_from(FIELDS))]
         return Asked("mixed", as_json([item]), JSON, said=(needed,))
     other = draw(st.text(max_size=9) | st.sampled_from(["k" * 9_000, "é\n\0", "\ud800"]))
-    said = (needed, "Invalid JSON") if other not in FIELDS else ()
+    said = (needed, "not valid JSON") if other not in FIELDS else ()
     return Asked("mixed", as_json([item | {other: 1}]), JSON, said=said)
 
 

@@ -70,7 +70,7 @@ def test_64_clients_are_batched_and_get_the_answers_they_would_get_alone(embeddi
     expected = np.stack([alone([text])[0] for text in texts])
     np.testing.assert_array_equal(np.asarray([body[0] for _, body in answers], np.float32), expected)
     total, batches = (
-        sum(float(v) for v in re.findall(rf"adaptive_batch_size_{kind}{{.*?}} ([\d.e+]+)", embedding.metrics()))
+        sum(float(v) for v in re.findall(rf"quantbento_batch_items_{kind}{{.*?}} ([\d.e+]+)", embedding.metrics()))
         for kind in ("sum", "count")
     )
     assert total >= 640

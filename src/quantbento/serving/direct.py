@@ -24,7 +24,7 @@ from quantbento.serving.problems import Problem, of_validation, send_problem
 from quantbento.serving.request_guard import JSON
 
 if TYPE_CHECKING:
-    from quantbento.serving.service import BatchService
+    from quantbento.serving.service import ModelService
 
 logger = logging.getLogger("bentoml.serve")
 FAILED = "An unexpected error has occurred, please check the server log."
@@ -33,7 +33,7 @@ FAILED = "An unexpected error has occurred, please check the server log."
 class DirectEndpoints:
     """ASGI middleware, behind all others of this project."""
 
-    def __init__(self, app: App, service: type[BatchService], apis: Mapping[str, Any]) -> None:
+    def __init__(self, app: App, service: type[ModelService], apis: Mapping[str, Any]) -> None:
         """`apis` are BentoML's methods, by name."""
         self.app, self.service = app, service
         self.endpoints = {api.route: api for api in apis.values() if _is_plain(api)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quantbento.serving import bentoml_timeout
@@ -29,7 +29,10 @@ S = TypeVar("S", bound="ModelService")
 
 
 def with_middleware(
-    arrays: str | None = None, examples: Mapping[str, Mapping[str, Any]] | None = None, paths: Sequence[str] = ()
+    arrays: str | None = None,
+    examples: Mapping[str, Mapping[str, Any]] | None = None,
+    without_effect: Mapping[str, Collection[str]] | None = None,
+    paths: Sequence[str] = (),
 ) -> Callable[[Service[S]], Service[S]]:
     """Class decorator, above `@bentoml.service`: `GET /info` and `/metrics`, request ids, deadlines, limits on bodies
     and on requests at once, errors as problems, and one line in the log for a client's mistake.
@@ -38,6 +41,7 @@ def with_middleware(
         arrays: the path of an endpoint whose `inputs` may also come as a NumPy file, and its answers go as one.
         examples: whole requests to try in Swagger, by name, of an endpoint whose fields do not all go together; by its
             path.
+        without_effect: fields that clients of another API send, by its path; other unknown fields are refused.
         paths: of endpoints that are not BentoML's, for the metrics.
     """
 
@@ -57,7 +61,7 @@ def with_middleware(
                 service.add_asgi_middleware(OpenAPIAdditions, additions=additions(api.route))
                 takes, instead = [JSON, FORM], f"JSON as {JSON}, or files as {FORM}"
             else:
-                api.input_spec = strict(api.input_spec)
+                api.input_spec = strict(api.input_spec, (without_effect or {}).get(api.route, ()))
         for route, requests in (examples or {}).items():
             service.add_asgi_middleware(OpenAPIAdditions, additions=request_examples(route, requests))
         service.add_asgi_middleware(ModelInfo, served=served)

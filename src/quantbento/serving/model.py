@@ -127,7 +127,7 @@ class ServedModel(Served):
         limits = limits_of(self.settings, loaded)
         examples = loaded.task.examples()
         batch = (examples * limits.batch_items)[: limits.batch_items]
-        self._batcher = Batcher(model, limits, BatchMetrics(self.task_name, self.stored.tag))
+        self._batcher = Batcher(model, limits, BatchMetrics(self.stored.tag))
         try:
             for items in (examples[:1], batch):
                 loaded.answers(items)

@@ -18,6 +18,9 @@ QUERY = "How do plants make food?"
 PASSAGES = ["Trains leave hourly.", "Leaves turn sunlight, water and air into sugar."]
 COHERES = {"Cohere": {"query": QUERY, "documents": PASSAGES, "top_n": 1}}
 INFERENCES = {"Text Embeddings Inference": {"query": QUERY, "texts": PASSAGES, "return_text": True}}
+# Fields of both APIs that say how to cut texts, or which model answers: here the model's own way, and the one model.
+OTHERS = ("model", "priority", "max_tokens_per_doc", "max_chunks_per_doc", "truncate", "truncation_direction")
+WITHOUT_EFFECT = {"/rerank": OTHERS, "/v2/rerank": OTHERS}
 EXAMPLES = {"/rerank": COHERES | INFERENCES, "/v2/rerank": COHERES}  # requests to try in Swagger, by path and name
 
 

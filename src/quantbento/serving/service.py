@@ -20,10 +20,12 @@ class ModelService:
 
     Attributes:
         served: the model; a subclass names it.
+        instance: the one that serves in this process.
     """
 
     served: ClassVar[Served]
     bento_model: ClassVar[BentoModel]
+    instance: ClassVar[ModelService]
     preflight: ClassVar[staticmethod[[], None]]
 
     def __init_subclass__(cls) -> None:
@@ -33,6 +35,9 @@ class ModelService:
             cls.bento_model = _to_pack(served)
             cls.preflight = bentoml.on_deployment(lambda: served.preflight())
             SERVICES[served.task_name] = f"{cls.__module__}:{cls.__name__}"
+
+    def __init__(self) -> None:
+        type(self).instance = self
 
     def __is_ready__(self) -> bool:
         return self.served.ready
@@ -68,11 +73,10 @@ class BatchService(ModelService):
     """
 
     served: ClassVar[ServedModel]
-    instance: ClassVar[BatchService]
 
     def __init__(self) -> None:
+        super().__init__()
         self.served.load()
-        type(self).instance = self
         # What was loaded stays. Searching it for garbage again and again takes up to 80 ms each time.
         gc.collect()
         gc.freeze()

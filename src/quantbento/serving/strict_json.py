@@ -1,10 +1,11 @@
-"""JSON bodies that mean one thing: no field that the endpoint does not have, no key twice, no NaN.
+"""JSON bodies that mean one thing: no field that the endpoint does not have, and no key twice.
 
 BentoML ignores fields it does not know, so a misspelt one has no effect, in silence.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import ConfigDict
@@ -17,25 +18,29 @@ def parse_json(body: bytes) -> Any:
     """What a body holds; an empty one is an object without fields.
 
     Raises:
-        InvalidJson: 400, it is not JSON, holds NaN or infinity, or an object with a key twice.
+        InvalidJson: 400, it is not JSON, or has an object with a key twice.
     """
     import jiter
 
     try:
-        return jiter.from_json(body or b"{}", allow_inf_nan=False, catch_duplicate_keys=True)
+        return jiter.from_json(body or b"{}", catch_duplicate_keys=True)
     except ValueError as error:
         raise InvalidJson(f"the body is not valid JSON: {error}") from None
 
 
-def strict(spec: Any) -> Any:
-    """An endpoint's `input_spec` that reads its requests so."""
+def strict(spec: Any, without_effect: Collection[str] = ()) -> Any:
+    """An endpoint's `input_spec` that reads its requests so. Fields `without_effect` may be sent: clients of another
+    API send them always."""
 
     class Input(spec):  # type: ignore[misc]
         model_config = ConfigDict(extra="forbid")
 
         @classmethod
         async def from_http_request(cls, request: Request, serde: Any) -> Any:
-            return cls.model_validate(parse_json(await request.body()))
+            given = parse_json(await request.body())
+            if without_effect and isinstance(given, dict):
+                given = {name: value for name, value in given.items() if name not in without_effect}
+            return cls.model_validate(given)
 
     Input.__name__ = Input.__qualname__ = spec.__name__
     return Input

@@ -41,7 +41,7 @@ class Model:
 
 class Counted(BatchMetrics):
     def __init__(self) -> None:
-        super().__init__("a service", "a model")
+        super().__init__("a model")
         self.refused, self.cancelled = _Count(), _Count()
 
 

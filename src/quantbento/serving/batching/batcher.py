@@ -19,6 +19,7 @@ from quantbento.serving.batching.pace import Pace
 from quantbento.serving.batching.queue import Call, Entry, FairQueue
 from quantbento.serving.errors import ClientLeft, Overloaded
 
+MARGIN = 1.05  # of a prediction, so that what is accepted is in time
 SHORT = 0.1  # seconds of a batch that is soon over
 
 
@@ -113,7 +114,7 @@ class Batcher:
             reason = f"{queue.items} items wait for the model (max_queue_items {limits.queue_items})"
         else:
             wait = self._seconds_until_done(len(sizes), sum(sizes))
-            if wait <= min(left, limits.wait_seconds):
+            if wait * MARGIN <= left and wait <= limits.wait_seconds:
                 return
             reason = f"a request would take {wait:.2f} s now, and has {max(0.0, min(left, limits.wait_seconds)):.2f} s"
         self._metrics.refused.inc()

@@ -19,9 +19,9 @@ class BatchMetrics:
         cancelled: requests whose client left, or whose time was over, before all of their items were computed.
     """
 
-    def __init__(self, service: str, model: str) -> None:
-        """`service` is the service's name; `model` is the tag."""
-        labels = {"service_name": service, "model": model}
+    def __init__(self, model: str) -> None:
+        """`model` is the tag."""
+        labels = {"model": model}
         self.refused = counter("refused", "Requests refused because they would have been late", labels)
         self.cancelled = counter("cancelled", "Requests that ended before their items were computed", labels)
         self._items = histogram("batch_items", "Items in a batch", labels, COUNTS)
