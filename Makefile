@@ -46,14 +46,15 @@ container: install
 	$(BIN)/python -m examples.container $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE))
 
 # One worker per core, but at most four, because each imports torch. The tests of a file stay on one worker, so that
-# their fixtures are made once. What starts servers, engines and builds runs by itself.
-QUICK    := not slow and not server and not vllm and not container and not network
+# their fixtures are made once. What takes every core, as engines and builds of images do, runs by itself.
+QUICK    := not slow and not server and not vllm and not container and not network and not alone
+SHARING  := not vllm and not container and not network and not alone
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile
 
 test: install
 	@failed=0; \
-	$(BIN)/python -m pytest $(PARALLEL) -m "$(QUICK)" || failed=1; \
-	$(BIN)/python -m pytest -m "not ($(QUICK))" || failed=1; \
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(SHARING)" || failed=1; \
+	$(BIN)/python -m pytest -m "not ($(SHARING))" || failed=1; \
 	exit $$failed
 
 test-quick: install

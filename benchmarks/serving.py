@@ -50,7 +50,7 @@ request = function() place = place % #requests + 1; return requests[place] end
 class Contender:
     """
     Attributes:
-        command: with `{python}` and `{port}` to fill in.
+        command: with `{python}`, the folder `{bin}` that it is in, and `{port}` to fill in.
         packages: of its environment; none where this project's has them.
         probe: the path that answers 200 when it is ready.
         body: of a request, for a text.
@@ -86,7 +86,7 @@ CONTENDERS = {
     "LitServe": Contender("env PORT={port} {python} -m benchmarks.peers.litserve_app", [*ENCODER, "litserve"]),
     "MLServer": Contender(
         "env MLSERVER_HTTP_PORT={port} MLSERVER_GRPC_PORT=0 MLSERVER_METRICS_PORT=0 MLSERVER_PARALLEL_WORKERS=0 "
-        "{python} -m mlserver start benchmarks/peers/mlserver",
+        "{bin}/mlserver start benchmarks/peers/mlserver",
         [*ENCODER, "mlserver"],
         path="/v2/models/embedding/infer",
         probe="/v2/health/ready",
@@ -158,7 +158,7 @@ def _environment(folder: Path, tag: str) -> dict[str, str]:
 
 
 def _served(contender: Contender, python: str, environment: dict[str, str], logs: Path) -> Any:
-    command = contender.command.replace("{python}", python).split()
+    command = contender.command.replace("{python}", python).replace("{bin}", str(Path(python).parent)).split()
     return serve(command, environment, logs / "server.log", probe=contender.probe)
 
 
