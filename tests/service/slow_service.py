@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import bentoml
 
+from quantbento.runtimes.predictor import Predictor
 from quantbento.serving.middleware import with_middleware
 from quantbento.serving.model import ServedModel
 from quantbento.serving.service import BatchService
@@ -17,23 +18,22 @@ SECONDS = float(os.environ.get("SLOW_SECONDS", "0.1"))
 POISON = 13.0
 
 
-class SlowModel(ServedModel):
-    def _warm_up(self, loaded: Any) -> None:
-        run = loaded.run
+run = Predictor.run
 
-        def slow(checked: Any, here: bool = False) -> Any:
-            print(f"computed {len(checked)}", flush=True)
-            time.sleep(SECONDS)
-            if any((item == POISON / 2).any() for values in checked for item in values.values()):
-                raise RuntimeError("poisoned")
-            return run(checked, here)
 
-        loaded.run = slow
-        super()._warm_up(loaded)
+def slow(self: Predictor, checked: Any, here: bool = False) -> Any:
+    print(f"computed {len(checked)}", flush=True)
+    time.sleep(SECONDS)
+    if any((item == POISON / 2).any() for values in checked for item in values.values()):
+        raise RuntimeError("poisoned")
+    return run(self, checked, here)
+
+
+Predictor.run = slow  # type: ignore[method-assign]
 
 
 settings = ServiceSettings.read()
-slow_model = SlowModel(settings, "tensor")
+slow_model = ServedModel(settings, "tensor")
 Inputs = Annotated[list[Any], slow_model.inputs()]
 Outputs = Annotated[list[Any], slow_model.outputs()]
 

@@ -80,7 +80,6 @@ def test_without_an_example_the_tasks_own_are_shown_as_many_as_fit(encoder):
 
 
 def test_arrays_are_shown_as_a_client_sends_them(encoder, monkeypatch):
-    monkeypatch.setattr(encoder, "_loaded", encoder.loaded)
     monkeypatch.setattr(encoder.loaded, "task", tensor_task({"pixels": [2, 2]}, ["scores"]))
     assert encoder.inputs().example() == [[[0.0, 0.0], [0.0, 0.0]]]
     monkeypatch.setattr(encoder.loaded, "task", tensor_task({"a": [1], "b": [1]}, ["scores"]))

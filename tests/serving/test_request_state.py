@@ -42,7 +42,7 @@ def test_a_client_that_left_is_noticed_without_waiting():
         return {"type": "http.disconnect"}
 
     async def ask():
-        state = RequestState("a", receive)
+        state = RequestState("a", receive, {})
         before = state.gone()
         left.set()
         return before, state.gone()

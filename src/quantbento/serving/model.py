@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Self
@@ -15,17 +13,15 @@ from quantbento.core.errors import InvalidInput, QuantbentoError, StoreError
 from quantbento.runtimes import artifact
 from quantbento.runtimes.predictor import Predictor
 from quantbento.serving.answers import Answers, as_json, without_failed
-from quantbento.serving.batches import Batches, limits_of, run_isolated
-from quantbento.serving.batching.batcher import Batcher
-from quantbento.serving.batching.metrics import BatchMetrics
+from quantbento.serving.errors import CannotServe
 from quantbento.serving.inputs import Inputs
+from quantbento.serving.live import LiveModel
 from quantbento.serving.numpy_bodies import sent_items
-from quantbento.serving.request_state import current_request
 from quantbento.serving.served import Served
 from quantbento.serving.settings import ServiceSettings
+from quantbento.serving.versions.versions import Versions
 from quantbento.tasks.base import Task
 
-logger = logging.getLogger("bentoml.serve")
 LARGEST_EXAMPLE = 10_000  # bytes in JSON: nobody reads an image's numbers
 
 
@@ -33,33 +29,64 @@ class ServedModel(Served):
     """A stored model that answers in batches, and the types of the endpoint that asks it."""
 
     settings: ServiceSettings
-    _loaded: Predictor | None = None
-    _batcher: Batcher | None = None
+    _versions: Versions | None = None
 
     @property
     def ready(self) -> bool:
         """True once a real inference has succeeded."""
-        return self._loaded is not None
+        return self._versions is not None
+
+    @property
+    def versions(self) -> Versions:
+        """What answers; after `load`."""
+        assert self._versions is not None
+        return self._versions
 
     @property
     def loaded(self) -> Predictor:
         """What the artifact makes; after `load`."""
-        assert self._loaded is not None
-        return self._loaded
+        return self.versions.live.loaded
 
     def load(self) -> Self:
-        """Verifies, loads and runs the model.
+        """Verifies, loads and runs the model, and the candidates beside it.
 
         Raises:
             QuantbentoError: it is missing, damaged, for another task, or does not answer.
         """
-        self.check(artifact.describe(self.stored.path))
-        loaded = self.stored.load(self.settings.threads, self.settings.wanted_device)
-        assert isinstance(loaded, Predictor)
-        self._warm_up(loaded)
-        self._loaded = loaded
-        logger.info("Serving %s on %s, %s", self.stored.tag, loaded.runtime.name, loaded.runtime.device)
+        self._versions = Versions(self.settings, self.stored, self.load_version)
         return self
+
+    def load_version(self, stored: store.StoredModel) -> LiveModel:
+        """A stored version, ready to answer; raises as `load` does."""
+        self.check(artifact.describe(stored.path), stored.tag)
+        return LiveModel.load(stored, self.settings)
+
+    def preflight(self) -> None:
+        super().preflight()
+        if self.packed and (given := self.settings.other_versions()):
+            raise CannotServe(f"{self.packed.bento} packs one version, so {', '.join(given)} cannot be had in it")
+        for tag in filter(None, (self.settings.canary, self.settings.shadow)):
+            try:
+                stored = store.find(tag)
+                stored.verify()
+                self.check(artifact.describe(stored.path), stored.tag)
+            except QuantbentoError as error:
+                raise CannotServe(str(error)) from None
+
+    def start(self) -> None:
+        """Once the event loop runs: follows the alias, where the settings say so."""
+
+        def switched(live: LiveModel) -> None:
+            self.__dict__["stored"] = live.stored  # what `GET /info` tells of
+
+        self.versions.start(self.tag, switched)
+
+    async def stop(self) -> None:
+        """Before the event loop ends."""
+        await self.versions.stop()
+
+    def info(self) -> dict[str, Any]:
+        return super().info() | (self.versions.others() if self.ready else {})
 
     def inputs(self, example: list[Any] | None = None) -> Inputs:
         """For the type of a request's list of inputs: `Annotated[list[str], served.inputs()]`, or `list[Any]`.
@@ -82,8 +109,8 @@ class ServedModel(Served):
     @cached_property
     def task(self) -> Task | None:
         """The stored model's task, for the endpoints' schemas; None as long as the model is not in the store."""
-        if self._loaded is not None:
-            return self._loaded.task
+        if self.ready:
+            return self.loaded.task
         try:
             return artifact.load_task(store.find(self.tag).path)
         except (StoreError, OSError, ValueError, KeyError):  # the service says what is wrong when it starts
@@ -95,7 +122,7 @@ class ServedModel(Served):
         Raises:
             InvalidInput: which item and why; a `ValueError`, so pydantic reports it with the field.
         """
-        return self.loaded.check(sent_items(inputs))
+        return self.versions.check(sent_items(inputs))
 
     async def answers(self, checked: Sequence[Any]) -> list[Any]:
         """An answer or a `Failed` for each checked item, computed together with other requests' items.
@@ -103,12 +130,7 @@ class ServedModel(Served):
         Raises:
             Overloaded: 503, at once, where it would be late.
         """
-        assert self._batcher is not None
-        if self.settings.batching == "bentoml":  # these are the items of several requests already
-            return await asyncio.to_thread(run_isolated, self.loaded.answers, checked)
-        if (request := current_request()) is None:
-            return await self._batcher.answers(checked)
-        return await self._batcher.answers(checked, request.deadline, request.gone)
+        return await self.versions.answers(checked)
 
     async def every_answer(self, checked: Sequence[Any]) -> list[Any]:
         """As `answers`, for an endpoint that makes something else of them.
@@ -120,26 +142,14 @@ class ServedModel(Served):
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """Tokens of all texts as the model sees them, special ones included."""
-        return sum(map(self.loaded.task.length, self.loaded.task.encode_all(texts)))
-
-    def _warm_up(self, loaded: Predictor) -> None:
-        model = Batches(loaded)
-        limits = limits_of(self.settings, loaded)
-        examples = loaded.task.examples()
-        batch = (examples * limits.batch_items)[: limits.batch_items]
-        self._batcher = Batcher(model, limits, BatchMetrics(self.stored.tag))
-        try:
-            for items in (examples[:1], batch):
-                loaded.answers(items)
-                self._batcher.learn(items)
-        except Exception as error:
-            raise QuantbentoError(f"{self.tag} does not answer: {type(error).__name__}: {error}") from error
+        task = self.loaded.task
+        return sum(map(task.length, task.encode_all(texts)))
 
     def _example(self) -> list[Any] | None:
         """The task's examples as a client would send them. They are checked items, which some tasks and every
         preprocessing of a user's make of something else: what the model would not take is not shown, nor what is
         very long."""
-        if self._loaded is None or "preprocess" in self.loaded.custom_objects:
+        if not self.ready or "preprocess" in self.loaded.custom_objects:
             return None
         rendered = as_json(self.loaded.task.examples())
         if len(rendered) > LARGEST_EXAMPLE:

@@ -13,6 +13,7 @@ from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.machine import missing_packages
 from quantbento.runtimes import artifact
+from quantbento.serving import key_file
 from quantbento.serving.bento import Packed, packed_in
 from quantbento.serving.choice import only_model
 from quantbento.serving.errors import CannotServe
@@ -65,13 +66,17 @@ class Served(ABC):
         """Before any worker starts: what cannot be served ends `bentoml serve` with one message.
 
         Raises:
-            CannotServe: a setting is wrong, or names another model than the Bento's; the model is missing, damaged, or
-                for another task; a package that its runtime needs is not installed.
+            CannotServe: a setting or the file that it names is wrong; one names another model than the Bento's; the
+                model is missing, damaged, or for another task; a package that its runtime needs is not installed.
         """
         if self.settings.problem:
             raise CannotServe(self.settings.problem)
         self.refuse_another_model()
         try:
+            if self.settings.api_keys_file and not key_file.read(self.settings.api_keys_file):
+                raise QuantbentoError(
+                    f"{self.settings.api_keys_file} has no API key; run: quantbento keys add FILE NAME"
+                )
             self.stored.verify()
             self.check(artifact.describe(self.stored.path))
         except QuantbentoError as error:
@@ -79,22 +84,22 @@ class Served(ABC):
         if not self._named:  # for the workers, which may be started again when the store has others
             os.environ[f"{PREFIX}MODEL"] = self.stored.tag
 
-    def check(self, description: dict[str, Any]) -> None:
-        """Whether this service can serve the model that an `artifact.json` describes, here.
+    def check(self, description: dict[str, Any], tag: str | None = None) -> None:
+        """Whether this service can serve the model that an `artifact.json` describes, here; `tag` is for the message.
 
         Raises:
             QuantbentoError: says why not.
         """
+        tag = tag or self.stored.tag
         if (task := description["task"]) != self.task_name:
             other = SERVICES.get(task)
-            run = f". Run: bentoml serve {other} --arg model={self.stored.tag}" if other else ""
+            run = f". Run: bentoml serve {other} --arg model={tag}" if other else ""
             raise QuantbentoError(
-                f"{self.stored.tag} is a model for {task} on {description['runtime']}; "
-                f"this service serves {self.task_name}{run}"
+                f"{tag} is a model for {task} on {description['runtime']}; this service serves {self.task_name}{run}"
             )
         check_packages(description)
         try:
-            artifact.device_of(description, self.settings.wanted_device, self.stored.tag)
+            artifact.device_of(description, self.settings.wanted_device, tag)
         except QuantbentoError as error:
             given = f"gpu={self.settings.gpu}" if self.settings.gpu else f"device={self.settings.wanted_device}"
             told = f"{error}. The service was given {given}: leave it out, or serve another model"

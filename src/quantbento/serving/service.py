@@ -83,6 +83,16 @@ class BatchService(ModelService):
         # The model's threads need the interpreter only for moments. By default they wait 5 ms for each.
         sys.setswitchinterval(0.0005)
 
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Called by BentoML, once the server's event loop runs."""
+        self.served.start()
+
+    @bentoml.on_shutdown
+    async def stop(self) -> None:
+        """Called by BentoML before the server ends."""
+        await self.served.stop()
+
 
 def _to_pack(served: Served) -> BentoModel:
     try:

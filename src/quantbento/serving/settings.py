@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import bentoml
@@ -23,6 +24,7 @@ from pydantic import (
 
 from quantbento.core.devices import AUTO, Device
 from quantbento.core.errors import did_you_mean, one_of
+from quantbento.serving.slo_file import SloError, read_objectives
 
 PREFIX = "QUANTBENTO_"
 NO_SETTINGS = {"QUANTBENTO_CACHE"}  # where quantizers keep their environments
@@ -40,12 +42,17 @@ class Settings(BaseModel):
     timeout_seconds: float = Field(10, gt=0, le=3600, description="a request that takes longer is answered with 504")
     max_concurrency: int = Field(256, ge=1, description="requests under way; more are refused with 429")
 
+    api_keys_file: Path | None = Field(None, description="requests need a key of this file; see `quantbento keys`")
+    open_paths: str = Field("/metrics", description="paths without an API key, with commas between; /a/ is all below")
+
     cpu: str = Field("2", description="CPU resource hint")
     memory: str = Field("1Gi", description="memory resource hint")
     gpu: int = Field(0, ge=0, le=64, description="GPU resource hint")
     gpu_type: str | None = Field(None, description="GPU resource hint, for example nvidia-l4")
 
     access_log: bool = Field(False, description="a log line for each request; costs 3 % of a core's requests")
+    log_format: Literal["text", "json"] = Field("text", description="of the log's lines")
+    slo_file: Path | None = Field(None, description="service level objectives, for GET /slo; see deploy/slo.yaml")
     tracing: bool = Field(False, description="OpenTelemetry spans; cost a quarter of BentoML's work for a request")
 
     _problem: str | None = PrivateAttr(None)
@@ -101,6 +108,28 @@ class Settings(BaseModel):
             raise ValueError(f"gpu_type {self.gpu_type!r} needs gpu=1 or more; it would be dropped in silence")
         return self
 
+    @model_validator(mode="after")
+    def _open_paths_with_keys(self) -> Self:
+        if "open_paths" in self.model_fields_set and self.api_keys_file is None:
+            raise ValueError("open_paths needs api_keys_file: without it every path is open")
+        if wrong := [path for path in self.paths_without_key if not path.startswith("/")]:
+            raise ValueError(f"open_paths: {one_of(wrong)} is no path; one begins with '/'")
+        return self
+
+    @property
+    def paths_without_key(self) -> tuple[str, ...]:
+        """Those that need no API key, beside probes."""
+        return tuple(filter(None, map(str.strip, self.open_paths.split(","))))
+
+    @model_validator(mode="after")
+    def _objectives_can_be_read(self) -> Self:
+        if self.slo_file is not None:
+            try:
+                read_objectives(self.slo_file)
+            except SloError as error:
+                raise ValueError(str(error)) from None
+        return self
+
     @property
     def wanted_device(self) -> str:
         """The device to ask for: a service that is given a GPU uses it."""
@@ -142,6 +171,13 @@ class ServiceSettings(Settings):
     max_queue_items: int = Field(4096, ge=1, description="inputs that wait; a request beyond is refused with 503")
     max_queue_tokens: int = Field(1_000_000, ge=1, description="of the texts that wait; more is refused with 503")
 
+    follow: bool = Field(False, description="another version answers as soon as `model` stands for it")
+    canary: str | None = Field(None, description="tag of a version that answers a part of the requests")
+    weight: float | None = Field(None, ge=0, le=100, description="percent of the requests that the canary answers")
+    route_type: Literal["random", "header", "query"] = Field("random", description="what decides who gets the canary")
+    route_by: str | None = Field(None, description="the header or parameter whose value decides it")
+    shadow: str | None = Field(None, description="tag of a version whose answers are compared, and never shown")
+
     threads: int | None = Field(None, ge=1, description="CPU threads of the model; all cores when left out")
     device: Device = Field(AUTO, description="cpu, cuda, cuda:N or xpu; auto: a GPU that the model can use, or cpu")
     workers: int = Field(1, ge=1, le=256, description="server processes, each with the model in memory")
@@ -151,6 +187,26 @@ class ServiceSettings(Settings):
         if self.gpu and self.device == "cpu":
             raise ValueError(f"gpu={self.gpu} and device='cpu': leave one of them out")
         return self
+
+    @model_validator(mode="after")
+    def _versions_go_together(self) -> Self:
+        problems = []
+        if (self.canary is None) != (self.weight is None):
+            problems.append("canary and weight go together: weight is the canary's percentage of the requests")
+        if (self.route_by is None) != (self.route_type == "random"):
+            problems.append("route_by is the name of the header or parameter that route_type 'header' or 'query' needs")
+        if self.canary is None and self.route_type != "random":
+            problems.append(f"route_type {self.route_type!r} has no effect without a canary")
+        if self.batching == "bentoml" and (given := self.other_versions()):
+            problems.append(f"{', '.join(given)}: not with batching='bentoml', whose batches are of several requests")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def other_versions(self) -> list[str]:
+        """The settings given by which another version than the one named can answer."""
+        given = {"follow": self.follow, "canary": self.canary, "shadow": self.shadow}
+        return [name for name, value in given.items() if value]
 
     @property
     def wanted_device(self) -> str:

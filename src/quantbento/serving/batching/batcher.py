@@ -98,6 +98,11 @@ class Batcher:
         self._model.run(items)
         self._pace.learn(sum(map(self._model.size, items)), time.perf_counter() - start)
 
+    @property
+    def busy(self) -> bool:
+        """Whether something waits or runs."""
+        return bool(self._queue.items or self._ends)
+
     def close(self) -> None:
         """Ends the threads, once what runs is done."""
         self._threads.shutdown(wait=True, cancel_futures=True)

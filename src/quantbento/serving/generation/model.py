@@ -54,8 +54,8 @@ class ServedLanguageModel(Served):
         self.app = Starlette(routes=routes, lifespan=self._lifespan)
         self._engine: Engine | None = None
 
-    def check(self, description: dict[str, Any]) -> None:
-        super().check(description)
+    def check(self, description: dict[str, Any], tag: str | None = None) -> None:
+        super().check(description, tag)
         _engine_of(description).check_settings(self.settings, description)
 
     @property
