@@ -98,7 +98,7 @@ def test_bentoml_accepts_the_configuration():
     from _bentoml_sdk.service.config import validate
 
     config = ServiceSettings(gpu=1, timeout_seconds=7).service_config()
-    assert validate(config)["traffic"]["timeout"] == 8  # a second more than this project's own
+    assert validate(config)["traffic"]["timeout"] == 7
     assert set(validate(config)) == set(config)  # a key BentoML does not know would be dropped in silence
 
 
@@ -111,3 +111,11 @@ def test_given_settings_are_checked_as_those_of_the_command_line_are():
     given = ServiceSettings.of({"model": "mine", "max_items": "3"})
     assert (given.model, given.max_items, given.problem) == ("mine", 3, None)
     assert "'max_itms' is not one of this service's" in ServiceSettings.of({"max_itms": "3"}).problem
+
+
+def test_open_paths_are_paths_and_go_with_keys(tmp_path):
+    settings = ServiceSettings(api_keys_file=tmp_path / "keys", open_paths="/info, /static_content/,")
+    assert settings.paths_without_key == ("/info", "/static_content/")
+    assert ServiceSettings(api_keys_file=tmp_path / "keys").paths_without_key == ("/metrics",)
+    assert "needs api_keys_file" in ServiceSettings.of({"open_paths": "/info"}).problem
+    assert "'info' is no path" in ServiceSettings.of({"open_paths": "info", "api_keys_file": "keys"}).problem

@@ -1,4 +1,4 @@
-"""Running a Bento elsewhere: `quantbento deploy render`."""
+"""Running a Bento elsewhere: `quantbento deploy render` and `quantbento deploy canary`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,17 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     render.add_argument("--keda", action="store_true", help="let KEDA scale, by requests in progress")
     render.add_argument("--output", type=Path, metavar="DIR", help="deploy/rendered/<bento name> by default")
     render.set_defaults(run=_render)
+    canary = actions.add_parser("canary", help="a Gateway API HTTPRoute: a part of the requests to another Bento")
+    canary.add_argument("stable", help="the Bento that gets the other requests")
+    canary.add_argument("canary", help="a Bento of another name, rendered and applied beside it")
+    canary.add_argument("--weight", type=int, required=True, metavar="PERCENT", help="of the requests, to the canary")
+    canary.add_argument("--gateway", required=True, metavar="[NAMESPACE/]NAME", help="the Gateway that routes")
+    canary.add_argument("--hostname", help="of the requests; every one by default")
+    canary.add_argument("--header", metavar="NAME", help="requests with NAME: true always go to the canary")
+    canary.add_argument(
+        "--output", type=Path, metavar="FILE", help="deploy/rendered/<stable>-httproute.yaml by default"
+    )
+    canary.set_defaults(run=_canary)
 
 
 def _render(arguments: argparse.Namespace) -> int:
@@ -36,4 +47,21 @@ def _render(arguments: argparse.Namespace) -> int:
     for note in done.notes:
         print(f"note: {note}")
     print(f"next:\n  kubectl kustomize {done.folder}\n  kubectl apply -k {done.folder}")
+    return 0
+
+
+def _canary(arguments: argparse.Namespace) -> int:
+    from quantbento.packing.http_route import write_route
+
+    file = write_route(
+        arguments.stable,
+        arguments.canary,
+        arguments.weight,
+        arguments.gateway,
+        hostname=arguments.hostname,
+        header=arguments.header,
+        output=arguments.output,
+    )
+    print(f"{file}: {arguments.weight} % of the requests to {arguments.canary}, the others to {arguments.stable}")
+    print(f"next:\n  kubectl apply -f {file}")
     return 0

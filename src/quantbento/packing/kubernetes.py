@@ -83,6 +83,11 @@ def render(
     return Rendered(folder, needs.tag, full, overlay, _notes(needs, image, full, templates if keda else None))
 
 
+def service_name(bento: str) -> str:
+    """What a rendered Bento's Service is called."""
+    return f"{_prefix(bento)}-{NAME}"
+
+
 def _conflicts(needs: Needs, overlay: str, replicas: int | None) -> list[str]:
     problems = []
     if overlay not in OVERLAYS:

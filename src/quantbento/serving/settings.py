@@ -24,6 +24,7 @@ from pydantic import (
 
 from quantbento.core.devices import AUTO, Device
 from quantbento.core.errors import did_you_mean, one_of
+from quantbento.serving import key_file
 from quantbento.serving.slo_file import SloError, read_objectives
 
 PREFIX = "QUANTBENTO_"
@@ -44,6 +45,11 @@ class Settings(BaseModel):
 
     api_keys_file: Path | None = Field(None, description="requests need a key of this file; see `quantbento keys`")
     open_paths: str = Field("/metrics", description="paths without an API key, with commas between; /a/ is all below")
+
+    trusted_keys: str = Field("", description="paths of public keys, with commas between, that models are signed with")
+    signatures: Literal["off", "warn", "require"] | None = Field(
+        None, description="of models without a trusted signature; require, where trusted_keys are given"
+    )
 
     cpu: str = Field("2", description="CPU resource hint")
     memory: str = Field("1Gi", description="memory resource hint")
@@ -116,6 +122,31 @@ class Settings(BaseModel):
             raise ValueError(f"open_paths: {one_of(wrong)} is no path; one begins with '/'")
         return self
 
+    @model_validator(mode="after")
+    def _signatures_with_keys(self) -> Self:
+        if self.signature_rule != "off" and not self.trusted_key_files:
+            raise ValueError(
+                f"signatures={self.signatures!r} needs trusted_keys: the path of a public key, which "
+                "`quantbento keygen` makes"
+            )
+        return self
+
+    @property
+    def trusted_key_files(self) -> tuple[Path, ...]:
+        """Of the public keys that models are signed with."""
+        return tuple(Path(path) for path in map(str.strip, self.trusted_keys.split(",")) if path)
+
+    @property
+    def signature_rule(self) -> Literal["off", "warn", "require"]:
+        """What becomes of a model without a trusted signature."""
+        return self.signatures or ("require" if self.trusted_key_files else "off")
+
+    def check_files(self) -> None:
+        """Raises `QuantbentoError` where a file that a setting names cannot be used. It is of the machine that serves,
+        so this is no problem of the settings themselves: a Bento is built without it."""
+        if self.api_keys_file is not None:
+            key_file.check(self.api_keys_file)
+
     @property
     def paths_without_key(self) -> tuple[str, ...]:
         """Those that need no API key, beside probes."""
@@ -147,9 +178,9 @@ class Settings(BaseModel):
             resources |= {"gpu": self.gpu} | ({"gpu_type": self.gpu_type} if self.gpu_type else {})
         config: dict[str, Any] = {
             "resources": resources,
-            # The middleware of this project does both, and tells clients when to come back. BentoML's timeout is for
-            # what that does not see.
-            "traffic": {"timeout": self.timeout_seconds + 1},
+            # `max_concurrency` and timeouts are this project's middleware's, which tells clients when to come back.
+            # BentoML's timeout is for what that does not see, and for who reads a Bento's description.
+            "traffic": {"timeout": self.timeout_seconds},
             "metrics": {"enabled": False},  # quantbento.serving.traffic_metrics has the same
             "logging": {"access": {"enabled": self.access_log}},
         }
@@ -170,6 +201,9 @@ class ServiceSettings(Settings):
     max_latency_ms: int = Field(10_000, ge=1, description="a request predicted to take longer is refused with 503")
     max_queue_items: int = Field(4096, ge=1, description="inputs that wait; a request beyond is refused with 503")
     max_queue_tokens: int = Field(1_000_000, ge=1, description="of the texts that wait; more is refused with 503")
+
+    cache_items: int = Field(0, ge=0, description="answers that are kept for items asked again; 0 keeps none")
+    cache_bytes: int = Field(64_000_000, ge=1_000, description="the most memory of the answers that are kept")
 
     follow: bool = Field(False, description="another version answers as soon as `model` stands for it")
     canary: str | None = Field(None, description="tag of a version that answers a part of the requests")
