@@ -1,4 +1,4 @@
-"""Runs requests together: batches are made of what waits whenever the model is free, never by waiting for more.
+"""Runs requests together: a batch is made of what waits whenever the model is free, not by waiting for more.
 
 All of it happens on the server's event loop, but for the model itself, which runs in threads of its own, as many as it
 can run batches at once.
@@ -16,10 +16,12 @@ from typing import Any, Protocol
 
 from quantbento.serving.batching.metrics import BatchMetrics
 from quantbento.serving.batching.pace import Pace
-from quantbento.serving.batching.queue import Call, Entry, FairQueue
+from quantbento.serving.batching.queue import Call, Entry, FairQueue, Ran
 from quantbento.serving.errors import ClientLeft, Overloaded
 
-MARGIN = 1.05  # of a prediction, so that what is accepted is in time
+MARGIN = 1.02  # of a prediction, so that what is accepted is in time
+PAUSE = 0.02  # before the first batch, as a part of the time that it takes
+LONGEST_PAUSE = 0.005  # seconds
 SHORT = 0.1  # seconds of a batch that is soon over
 
 
@@ -64,10 +66,15 @@ class Batcher:
         self._queue, self._pace = FairQueue(), Pace()
         self._threads = ThreadPoolExecutor(model.parallel, "quantbento-batch")
         self._scheduled = False
+        self._traced = False  # whether anyone asked how a request ran
         self._ends: list[float] = []  # when each batch that runs, or is the next to, is expected to be done
 
     async def answers(
-        self, items: Sequence[Any], deadline: float = math.inf, gone: Callable[[], bool] = lambda: False
+        self,
+        items: Sequence[Any],
+        deadline: float = math.inf,
+        gone: Callable[[], bool] = lambda: False,
+        ran: Ran | None = None,
     ) -> list[Any]:
         """The model's answers, in order.
 
@@ -75,6 +82,7 @@ class Batcher:
             items: one request's.
             deadline: in the event loop's time; a request that cannot be answered by then is refused.
             gone: whether the client has left; then its items are not computed.
+            ran: is told how the request ran.
 
         Raises:
             Overloaded: 503, before anything is computed.
@@ -82,7 +90,8 @@ class Batcher:
         loop = asyncio.get_running_loop()
         sizes = [self._model.size(item) for item in items]
         self._refuse_what_would_be_late(sizes, deadline - loop.time())
-        call = Call(items, sizes, loop.create_future(), gone)
+        call = Call(items, sizes, loop.create_future(), gone, ran)
+        self._traced = self._traced or ran is not None
         self._queue.put(call)
         self._start_soon(loop)
         try:
@@ -137,10 +146,15 @@ class Batcher:
         return -(-batches // self._model.parallel) * self._pace.seconds(size / batches) if batches else 0.0
 
     def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Once the requests that were read together are all in the queue."""
+        """Once the requests that came together are all in the queue. Of a burst, the first would run alone, and those
+        after it wait for a whole batch; so where batches take long, it waits for a moment."""
         if not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._start_batches, loop)
+            pause = min(PAUSE * self._pace.seconds(self._queue.size), LONGEST_PAUSE) if self._free > 0 else 0
+            if pause < 0.001:
+                loop.call_soon(self._start_batches, loop)
+            else:
+                loop.call_later(pause, self._start_batches, loop)
 
     def _start_batches(self, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduled = False
@@ -175,6 +189,8 @@ class Batcher:
         start = time.perf_counter()
         self._ends.append(end := start + self._pace.seconds(size))
         self._metrics.started(len(batch), size, [start - entry.call.came for entry in batch])
+        if self._traced:
+            _tell_how_it_ran(batch, start)
         running = loop.run_in_executor(self._threads, self._model.run, [entry.item for entry in batch])
 
         def done(finished: asyncio.Future[list[Any]]) -> None:
@@ -191,3 +207,10 @@ class Batcher:
             self._start_batches(loop)
 
         running.add_done_callback(done)
+
+
+def _tell_how_it_ran(batch: list[Entry], start: float) -> None:
+    for entry in batch:
+        if (ran := entry.call.ran) is not None:
+            ran.batch_items = max(ran.batch_items, len(batch))
+            ran.waited = max(ran.waited, start - entry.call.came)

@@ -20,6 +20,19 @@ LEAST_SHARE = 4  # a large request gets at least this part of the model, however
 BATCH = 32  # tokens that take as long as one more batch; as in quantbento.runtimes.chunks
 
 
+@dataclass(slots=True)
+class Ran:
+    """How a request ran, for whoever traces it.
+
+    Attributes:
+        batch_items: in the largest of its batches, those of other requests included.
+        waited: seconds until the last of its items was in a batch.
+    """
+
+    batch_items: int = 0
+    waited: float = 0.0
+
+
 @dataclass(eq=False, slots=True)
 class Call:
     """The items of one request.
@@ -30,12 +43,14 @@ class Call:
         answered: gets the answers, in order. Once it is done, by whatever cause, no further item is computed.
         gone: whether nobody waits for the answers any more.
         came: when, in the time of `time.perf_counter`.
+        ran: is told how it ran; None where nobody asks.
     """
 
     items: Sequence[Any]
     sizes: Sequence[int]
     answered: asyncio.Future[list[Any]]
     gone: Callable[[], bool]
+    ran: Ran | None = None
     answers: list[Any] = field(init=False)
     missing: int = field(init=False)  # answers
     came: float = field(default_factory=time.perf_counter)
