@@ -84,7 +84,7 @@ Documents = Annotated[
 ]
 
 
-@with_middleware()
+@with_middleware(vectors="/encode")
 @bentoml.service(**settings.service_config())
 class Embedding(BatchService):
     """Texts to embeddings."""
@@ -189,7 +189,7 @@ class ImageClassification(BatchService):
         return await image_classifier.answers(images)
 
 
-@with_middleware()
+@with_middleware(vectors="/encode")
 @bentoml.service(**settings.service_config())
 class ImageFeatureExtraction(BatchService):
     """Images to embeddings."""

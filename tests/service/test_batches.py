@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 
@@ -75,6 +76,36 @@ def test_64_clients_are_batched_and_get_the_answers_they_would_get_alone(embeddi
     )
     assert total >= 640
     assert total / batches > 2
+
+
+def test_vectors_come_as_a_numpy_file_where_one_is_asked_for(embedding):
+    texts = ["the film was good", "a very dull book"]
+    answer, plain = (
+        httpx.post(f"{embedding.url}/encode", json={"texts": texts}, headers=headers)
+        for headers in ({"Accept": "application/octet-stream"}, {})
+    )
+    assert answer.headers["content-type"] == "application/octet-stream"
+    vectors = np.load(io.BytesIO(answer.content))
+    assert (vectors.dtype, vectors.shape) == (np.float32, (2, 32))
+    np.testing.assert_array_equal(vectors, np.asarray(plain.json(), np.float32))
+    wrong = httpx.post(f"{embedding.url}/encode", json={"texts": [""]}, headers={"Accept": "application/octet-stream"})
+    assert (wrong.status_code, wrong.headers["content-type"]) == (400, "application/problem+json")
+    file = {"content-type": "application/octet-stream"}
+    assert httpx.post(f"{embedding.url}/encode", content=b"x", headers=file).status_code == 415
+
+
+def test_bentomls_own_batches_give_the_same_answers(embedding, served_home, tmp_path_factory):
+    texts, _ = labelled_texts(64, seed=14)
+    bodies = [{"texts": [text]} for text in texts]
+    own = asyncio.run(post_all(f"{embedding.url}/encode", bodies, clients=16))
+    with service("Embedding", "tiny-encoder-onnx-int8", served_home, tmp_path_factory, batching="bentoml") as server:
+        bentomls = asyncio.run(post_all(f"{server.url}/encode", bodies, clients=16))
+        openais = {"model": "m", "input": texts[:3]}
+        given = httpx.post(f"{server.url}/v1/embeddings", json=openais).json()["data"]
+        wrong = httpx.post(f"{server.url}/encode", json={"texts": [" "]})
+    assert bentomls == own
+    np.testing.assert_allclose([d["embedding"] for d in given], [own[i][1][0] for i in range(3)], atol=1e-6)
+    assert (wrong.status_code, wrong.headers["content-type"]) == (400, "application/problem+json")
 
 
 def test_the_bentoml_client_works_unchanged(embedding):

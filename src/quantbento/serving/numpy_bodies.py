@@ -102,6 +102,14 @@ class NumpyBodies:
         return {**scope, "headers": [*kept, *changed.items()]}, replayed
 
 
+def numpy_answers_operation(route: str) -> dict[str, Any]:
+    """What an OpenAPI document says of an endpoint that takes JSON only."""
+    file = {"schema": {"type": "string", "format": "binary"}}
+    told = "With `Accept: application/octet-stream` it answers with a .npy file, one row per input."
+    responses = {"200": {"content": {MEDIA_TYPES[0]: file}}}
+    return {"paths": {route: {"post": {"description": told, "responses": responses}}}}
+
+
 def numpy_operation(route: str) -> dict[str, Any]:
     """What an OpenAPI document says of it."""
     file = {"schema": {"type": "string", "format": "binary"}}
