@@ -9,12 +9,19 @@ its workers when its input ends.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import socket
 import sys
 from pathlib import Path
+
+SLOW = (
+    *("torch", "transformers.models.auto", "transformers.models.llama.modeling_llama", "uvicorn"),
+    *("_bentoml_impl.server.app", "_bentoml_impl.worker.service"),
+    *("quantbento.serving.middleware", "quantbento.serving.model", "quantbento.serving.generation.model"),
+)
 
 
 def main() -> None:
@@ -37,17 +44,9 @@ def main() -> None:
 
 
 def _import_what_is_slow() -> None:
-    """Nothing here reads settings, and nothing starts a thread."""
-    import _bentoml_impl.server.app
-    import _bentoml_impl.worker.service
-    import torch
-    import transformers.models.auto
-    import transformers.models.llama.modeling_llama
-    import uvicorn
-
-    import quantbento.serving.generation.model
-    import quantbento.serving.middleware
-    import quantbento.serving.model  # noqa: F401
+    """Nothing of it reads settings or starts a thread."""
+    for name in SLOW:
+        importlib.import_module(name)
 
 
 def _become_worker(name: str, listening: socket.socket, log: Path) -> None:

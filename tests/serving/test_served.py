@@ -182,3 +182,17 @@ def test_a_gpu_that_cannot_be_used_ends_the_start(demo_model, settings, told):
     with pytest.raises(CannotServe, match=told):
         ServedModel(ServiceSettings(model="demo-int8", **settings), "tensor", "default").preflight()
     ServedModel(ServiceSettings(model="demo-int8"), "tensor", "default").preflight()
+
+
+def test_a_file_of_api_keys_that_cannot_be_used_ends_the_start_and_no_build(served_home, tmp_path):
+    path = tmp_path / "keys"
+    settings = ServiceSettings(model="tiny-encoder-onnx-int8", api_keys_file=path)
+    assert settings.problem is None
+    with model_store(served_home):
+        for content, said in ((None, "cannot be read"), ("# none\n", "has no API key"), ("nonsense", "line 1 is not")):
+            if content is not None:
+                path.write_text(content)
+            with pytest.raises(CannotServe, match=said):
+                ServedModel(settings, "feature-extraction").preflight()
+        path.write_text(f"ada:{'0' * 64}\n")
+        ServedModel(settings, "feature-extraction").preflight()

@@ -9,6 +9,7 @@ import pytest
 from bentoml._internal.configuration.containers import BentoMLContainer
 from starlette.testclient import TestClient
 
+from quantbento.serving.metrics_page import MetricsPage
 from quantbento.serving.traffic_metrics import TrafficMetrics
 
 
@@ -29,7 +30,7 @@ async def endpoint(scope, receive, send):
 def client():
     before = BentoMLContainer.metrics_client.get()
     BentoMLContainer.metrics_client.set(OneProcess())
-    yield TestClient(TrafficMetrics(endpoint, ["/encode", "/broken"]))
+    yield TestClient(TrafficMetrics(MetricsPage(endpoint), ["/encode", "/broken"]))
     BentoMLContainer.metrics_client.set(before)
 
 

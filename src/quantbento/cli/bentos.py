@@ -22,6 +22,14 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--write", type=Path, metavar="FILE", help="keep the build file of a stored model there, and build"
     )
     build.add_argument("--gpu", action="store_true", help="of a stored model: for an NVIDIA GPU, with CUDA's packages")
+    build.add_argument(
+        "--trusted-key",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="NAME.pub.pem",
+        help="pack only a model that is signed with this key, or another that is given so",
+    )
     build.add_argument("--containerize", action="store_true", help="build the image too")
     _add_image_arguments(build)
     build.set_defaults(run=_build)
@@ -52,7 +60,7 @@ def _build(arguments: argparse.Namespace) -> int:
         builders.find(arguments.builder)  # fails before the work starts
     else:
         _refuse(arguments, ("image", "base_image", "builder"), "without --containerize; add it")
-    contents = build(arguments.name, arguments.model, arguments.write, arguments.gpu, _note)
+    contents = build(arguments.name, arguments.model, arguments.write, arguments.gpu, arguments.trusted_key, _note)
     print_contents(contents)
     if arguments.containerize:
         _print_image(contents.tag, arguments)

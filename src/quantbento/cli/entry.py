@@ -9,10 +9,10 @@ import sys
 from collections.abc import Callable, Sequence
 
 from quantbento import __version__
-from quantbento.cli import bentos, deploy, doctor, init, models, new, save, serve
+from quantbento.cli import bentos, deploy, doctor, init, keys, models, new, save, serve, sign
 from quantbento.cli.parser import CommandParser
 
-GROUPS = (init, save, models, serve, bentos, deploy, doctor, new)
+GROUPS = (init, save, models, sign, serve, keys, bentos, deploy, doctor, new)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

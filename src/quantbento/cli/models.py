@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -13,6 +14,13 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     models.set_defaults(run=_models)
     verify = commands.add_parser("verify", help="check stored files against their manifest, and aliases")
     verify.add_argument("tag", nargs="*", help="name, name:version or name:alias; everything by default")
+    verify.add_argument(
+        "--trusted-key",
+        action="append",
+        default=[],
+        metavar="NAME.pub.pem",
+        help="check signatures too: with this public key, or another that is given so",
+    )
     verify.set_defaults(run=_verify)
     promote = commands.add_parser("promote", help="point name:ALIAS to a stored version from now on")
     promote.add_argument("tag", help="name:version, name for the latest, or name:alias for that alias's version")
@@ -64,9 +72,10 @@ def _models(arguments: argparse.Namespace) -> int:
 def _verify(arguments: argparse.Namespace) -> int:
     from quantbento import store
     from quantbento.core.errors import StoreError
-    from quantbento.store import aliases
+    from quantbento.store import aliases, signing
     from quantbento.store.alias_file import DanglingAlias
 
+    keys = list(map(Path, arguments.trusted_key))
     found, problems = [], [] if arguments.tag else aliases.problems()
     for tag in arguments.tag:
         try:
@@ -77,7 +86,11 @@ def _verify(arguments: argparse.Namespace) -> int:
     for model in found if arguments.tag else store.models():
         try:
             files = model.verify()["files"]
-            print(f"ok       {model.tag}  {len(files)} files")
+            by = f", signed: {signing.check(model.path, model.tag, keys)}" if keys else ""
+            print(f"ok       {model.tag}  {len(files)} files{by}")
+        except signing.NotTrusted as error:
+            damaged += 1
+            print(f"refused  {error}")
         except StoreError as error:
             damaged += 1
             print(f"damaged  {error}")

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import requires, version
 from pathlib import Path
 
@@ -20,10 +20,12 @@ from packaging.utils import canonicalize_name
 
 from quantbento import store
 from quantbento.core.errors import QuantbentoError, RecipeError, StoreError
-from quantbento.packing import build_files, model_requirements, pickled_modules, sbom, staging, target
+from quantbento.packing import build_files, keys_in_files, model_requirements, pickled_modules, sbom, staging, target
 from quantbento.packing.build_files import BuildFile
 from quantbento.packing.contents import Contents
+from quantbento.packing.drafting import SIGNING
 from quantbento.runtimes import artifact
+from quantbento.store import signing
 from quantbento.store.aliases import failed_gates
 
 EXACT = re.compile(r"\d[\w.!+-]*")
@@ -34,6 +36,7 @@ def build(
     model: str | None = None,
     write: Path | None = None,
     gpu: bool = False,
+    trusted_keys: Sequence[Path] = (),
     say: Callable[[str], None] = lambda note: None,
 ) -> Contents:
     """Builds the Bento of a build file, or of a stored model, and gives what is in it.
@@ -43,22 +46,29 @@ def build(
         model: the tag to pack, instead of the build file's.
         write: where to keep the build file of a stored model.
         gpu: build a stored model for an NVIDIA GPU, also where it was judged on a CPU.
+        trusted_keys: public keys. The model has to be signed with one of them, and the Bento gets what a service needs
+            to check that again.
         say: gets what a person should know of it, line by line.
 
     Raises:
         QuantbentoError: lists every problem that was found; or `bentoml build` failed.
     """
     sbom.check_packages()
-    chosen = target.find(name, model, write, gpu)
+    chosen = target.find(name, model, write, gpu, signed=bool(trusted_keys))
     if chosen.note:
         say(chosen.note)
     file = staging.completed(chosen.file)
-    if problems := list(_problems(file, chosen.model)):
+    if problems := list(_problems(file, chosen.model, trusted_keys)):
         drafted = isinstance(file.supplied.get(file.path), str)
         raise RecipeError(problems, f"what {chosen.model} would be built of" if drafted else str(file.path))
     stored = store.find(chosen.model) if chosen.model else None
     if stored and (failed := failed_gates(stored)):
         say(f"{stored.tag} did not pass its gates: {'; '.join(failed)}")
+    if trusted_keys and not file.packages.keys() >= set(SIGNING):
+        say(
+            f"the Bento's packages do not have {' and '.join(SIGNING)}, so its service cannot check the signature; add it to the "
+            f"requirements of {file.path}, or let them be written: quantbento build TAG --trusted-key ..."
+        )
     contents = Contents.of(_bentoml_build(file, stored.tag if stored else None))
     sbom.write(contents)
     for path in _keep(file) if write else ():
@@ -75,7 +85,7 @@ def _keep(file: BuildFile) -> Iterator[Path]:
             yield path
 
 
-def _problems(file: BuildFile, tag: str | None) -> Iterator[str]:
+def _problems(file: BuildFile, tag: str | None, trusted_keys: Sequence[Path]) -> Iterator[str]:
     packages, installed = file.packages, version("bentoml")
     if packages.get("bentoml") != installed:
         yield (
@@ -90,8 +100,11 @@ def _problems(file: BuildFile, tag: str | None) -> Iterator[str]:
             f"{' ...' * (len(missing) > 5)}. make lock writes all that an extra needs; for packages of your own: "
             "uv pip compile"
         )
+    yield from keys_in_files.problems(file)
     if tag:
-        yield from _problems_of_model(file, tag)
+        yield from _problems_of_model(file, tag, trusted_keys)
+    elif trusted_keys:
+        yield f"the build file names no model, so no signature can be checked; add --model TAG, or args to {file.path}"
 
 
 def _needed_by(distribution: str) -> set[str]:
@@ -100,10 +113,12 @@ def _needed_by(distribution: str) -> set[str]:
     return {canonicalize_name(r.name) for r in needed if r.marker is None or r.marker.evaluate({"extra": ""})}
 
 
-def _problems_of_model(file: BuildFile, tag: str) -> Iterator[str]:
+def _problems_of_model(file: BuildFile, tag: str, trusted_keys: Sequence[Path]) -> Iterator[str]:
     try:
         stored = store.find(tag)
         stored.verify()
+        if trusted_keys:
+            signing.check(stored.path, stored.tag, trusted_keys)
     except StoreError as error:
         saves = build_files.command_that_saves(tag)
         yield str(error).replace("python save_models.py configs/<recipe>.yaml", saves)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,11 +63,15 @@ class BuildFile:
 
     def packs(self, path: Path) -> bool:
         """Whether a file of the current folder becomes a part of the Bento; BentoML packs everything by default."""
-        included, excluded = (
-            PathSpec.from_lines("gitwildmatch", self.data.get(key) or default)
-            for key, default in (("include", ["*"]), ("exclude", []))
-        )
+        included, excluded = self._patterns
         return included.match_file(path) and not excluded.match_file(path)
+
+    @cached_property
+    def _patterns(self) -> tuple[PathSpec, PathSpec]:
+        """Of what is included, and of what of it is not; every file of a folder is compared with them."""
+        given = (self.data.get("include") or ["*"], self.data.get("exclude") or [])
+        included, excluded = (PathSpec.from_lines("gitwildmatch", lines) for lines in given)
+        return included, excluded
 
 
 def find(name: str | None) -> BuildFile:

@@ -33,16 +33,18 @@ LISTS = BUILD_FILES / "requirements"
 MIB = 2**20
 SERVER_BYTES = 256 * MIB  # BentoML's processes beside the model: 150 MB measured
 HEADROOM = 1.5  # times the peak that was measured with the evaluation's inputs; requests may be longer
+SIGNING = ("model-signing", "pyopenssl")  # the extra `sign`
 STEP_BYTES = 256 * MIB  # memory hints are multiples of it
 
 
-def draft(tag: str, path: Path | None = None, gpu: bool = False) -> BuildFile:
+def draft(tag: str, path: Path | None = None, gpu: bool = False, signed: bool = False) -> BuildFile:
     """The build file of a stored model.
 
     Args:
         tag: what the file says; a later build packs the version that it stands for then.
         path: of the file, relative; `configs/bentos/<name>.yaml` by default.
         gpu: for an NVIDIA GPU, also where the model was judged on a CPU.
+        signed: with the package that checks the model's signature.
 
     Raises:
         QuantbentoError: there is no such model, no service for it, a package that it needs is not installed, or it does
@@ -55,6 +57,7 @@ def draft(tag: str, path: Path | None = None, gpu: bool = False) -> BuildFile:
     service = service_for(task)
     parts, lines = _of_runtime(described, _device(stored, described, gpu))
     code, packages = _from_outside(described)
+    packages += SIGNING if signed else ()
     supplied: dict[Path, Path | str] = {}
     python = {"is_src_layout": True, **parts.get("python", {}), "lock_packages": False}
     more = requirements.added(lines, [*packages, *_of_task(described), *pickled_modules.distributions(stored.path)])

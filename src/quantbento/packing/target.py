@@ -26,7 +26,13 @@ class Target:
     note: str | None = None
 
 
-def find(name: str | None, model: str | None = None, write: Path | None = None, gpu: bool = False) -> Target:
+def find(
+    name: str | None,
+    model: str | None = None,
+    write: Path | None = None,
+    gpu: bool = False,
+    signed: bool = False,
+) -> Target:
     """
     Args:
         name: a build file in `configs/bentos`, the path of one, or a stored model's tag, in this order; quantbento's
@@ -34,6 +40,7 @@ def find(name: str | None, model: str | None = None, write: Path | None = None, 
         model: packed instead of the build file's.
         write: where a stored model's build file will be kept.
         gpu: a stored model's Bento is for a GPU.
+        signed: a stored model's Bento can check its signature.
 
     Raises:
         QuantbentoError: there is no such file and no such model, or an argument has no effect.
@@ -52,7 +59,7 @@ def find(name: str | None, model: str | None = None, write: Path | None = None, 
         raise _unknown(tag)
     if model and name:
         raise QuantbentoError(f"--model {model} would have no effect: {name} is a stored model; leave one of them out")
-    return Target(draft(tag, _relative(write), gpu), tag)
+    return Target(draft(tag, _relative(write), gpu, signed), tag)
 
 
 def _of_file(file: BuildFile, model: str | None, write: Path | None, gpu: bool, note: str | None = None) -> Target:

@@ -18,6 +18,8 @@ from quantbento.serving.served import check_packages
 from quantbento.serving.services import service_for
 from quantbento.store.aliases import failed_gates
 
+FILES = ("api_keys_file", "screen_file")  # settings that name one
+
 
 @dataclass(frozen=True)
 class ServeCommand:
@@ -58,6 +60,8 @@ def serve_command(tag: str | None, given: Mapping[str, str], host: str, port: in
     task = task_of(stored)
     described = artifact.describe(stored.path)
     service = service_for(task)
+    # The working directory is the service's; files are named from this one.
+    given = {name: str(Path(value).absolute()) if name in FILES else value for name, value in given.items()}
     problems = []
     if problem := service.settings.of({"model": stored.tag, **given}).problem:
         problems += problem.splitlines()

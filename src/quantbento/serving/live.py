@@ -10,9 +10,12 @@ from typing import Any, Self
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes.predictor import Predictor
+from quantbento.serving import tracing
 from quantbento.serving.batches import Batches, limits_of, run_isolated
 from quantbento.serving.batching.batcher import Batcher
 from quantbento.serving.batching.metrics import BatchMetrics
+from quantbento.serving.batching.queue import Ran
+from quantbento.serving.cache import ResponseCache
 from quantbento.serving.metric import counter
 from quantbento.serving.request_state import current_request
 from quantbento.serving.settings import ServiceSettings
@@ -31,8 +34,11 @@ class LiveModel:
     def __init__(self, stored: store.StoredModel, loaded: Predictor, settings: ServiceSettings) -> None:
         self.stored, self.tag, self.loaded = stored, stored.tag, loaded
         tag = stored.tag
+        self._traced = settings.traces
         self._bentomls_batches = settings.batching == "bentoml"
         self._requests = counter("model_requests", "Requests by the version that answered", {"model": tag})
+        kept, most_bytes = settings.cache_items, settings.cache_bytes
+        self._cache = ResponseCache(kept, most_bytes, str(stored.digest), tag) if kept else None
         limits = limits_of(settings, loaded)
         self._batcher = Batcher(Batches(loaded), limits, BatchMetrics(tag))
         self._warm_up(limits.batch_items)
@@ -57,11 +63,20 @@ class LiveModel:
             Overloaded: 503, at once, where it would be late.
         """
         self._requests.inc()
+        return await (self._computed(checked) if self._cache is None else self._cache.answers(checked, self._computed))
+
+    async def _computed(self, checked: Sequence[Any]) -> list[Any]:
         if self._bentomls_batches:  # these are the items of several requests already
             return await asyncio.to_thread(run_isolated, self.loaded.answers, checked)
         if (request := current_request()) is None:
             return await self._batcher.answers(checked)
-        return await self._batcher.answers(checked, request.deadline, request.gone)
+        if not self._traced:
+            return await self._batcher.answers(checked, request.deadline, request.gone)
+        ran = Ran()
+        try:
+            return await self._batcher.answers(checked, request.deadline, request.gone, ran)
+        finally:
+            tracing.tell(ran)
 
     async def apart(self, checked: Sequence[Any], seconds: float) -> list[Any]:
         """As `answers`, of no client's request; raises `Overloaded` where it would take longer than that."""

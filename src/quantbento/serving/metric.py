@@ -18,9 +18,9 @@ def counter(name: str, told: str, labels: Mapping[str, str]) -> Any:
     return _metric("Counter", name, told, tuple(labels)).labels(**labels)
 
 
-def gauge(name: str, told: str, labels: Mapping[str, str]) -> Any:
-    """The gauge `quantbento_<name>` with these labels; of several processes, the sum of those that live."""
-    return _metric("Gauge", name, told, tuple(labels), multiprocess_mode="livesum").labels(**labels)
+def gauge(name: str, told: str, labels: Mapping[str, str], of_several: str = "livesum") -> Any:
+    """The gauge `quantbento_<name>` with these labels; of several processes, by default the sum of those that live."""
+    return _metric("Gauge", name, told, tuple(labels), multiprocess_mode=of_several).labels(**labels)
 
 
 def histogram(name: str, told: str, labels: Mapping[str, str], buckets: Sequence[float]) -> Any:

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from quantbento.serving import bentoml_timeout
+from quantbento.serving import bentoml_timeout, json_logs
+from quantbento.serving.api_keys import ApiKeys
 from quantbento.serving.concurrency import Concurrency
 from quantbento.serving.deadlines import Deadlines
 from quantbento.serving.direct import DirectEndpoints
 from quantbento.serving.images import FORM
 from quantbento.serving.info import ModelInfo
 from quantbento.serving.logs import without_clients_mistakes
-from quantbento.serving.numpy_bodies import MEDIA_TYPES, NumpyBodies, numpy_operation
+from quantbento.serving.metrics_page import MetricsPage
+from quantbento.serving.numpy_bodies import MEDIA_TYPES, NumpyBodies, numpy_answers_operation, numpy_operation
 from quantbento.serving.openapi_additions import OpenAPIAdditions, request_examples
+from quantbento.serving.openapi_errors import documented_errors
 from quantbento.serving.problems import Problems
 from quantbento.serving.request_guard import JSON, RequestGuard
 from quantbento.serving.request_state import RequestStates
+from quantbento.serving.slo import Slo
+from quantbento.serving.slo_file import read_objectives
 from quantbento.serving.strict_json import strict
 from quantbento.serving.traffic_metrics import TrafficMetrics
 
@@ -30,15 +35,17 @@ S = TypeVar("S", bound="ModelService")
 
 def with_middleware(
     arrays: str | None = None,
+    vectors: str | None = None,
     examples: Mapping[str, Mapping[str, Any]] | None = None,
     without_effect: Mapping[str, Collection[str]] | None = None,
     paths: Sequence[str] = (),
 ) -> Callable[[Service[S]], Service[S]]:
-    """Class decorator, above `@bentoml.service`: `GET /info` and `/metrics`, request ids, deadlines, limits on bodies
-    and on requests at once, errors as problems, and one line in the log for a client's mistake.
+    """Class decorator, above `@bentoml.service`: `GET /info` and `/metrics`, request ids, API keys, deadlines, limits
+    on bodies and on requests at once, errors as problems, and one line in the log for a client's mistake.
 
     Args:
         arrays: the path of an endpoint whose `inputs` may also come as a NumPy file, and its answers go as one.
+        vectors: the path of an endpoint whose answers may also go as a NumPy file.
         examples: whole requests to try in Swagger, by name, of an endpoint whose fields do not all go together; by its
             path.
         without_effect: fields that clients of another API send, by its path; other unknown fields are refused.
@@ -49,10 +56,18 @@ def with_middleware(
         served = service.inner.served
         settings = served.settings
         bentoml_timeout.install()
+        if settings.log_format == "json":
+            json_logs.install()
         known = [*paths, *(api.route for api in service.apis.values())]
-        service.add_asgi_middleware(TrafficMetrics, paths=known)
+        service.add_asgi_middleware(TrafficMetrics, paths=known, served=served)
         service.add_asgi_middleware(RequestStates)
         service.add_asgi_middleware(Problems)
+        if settings.api_keys_file:
+            service.add_asgi_middleware(ApiKeys, path=settings.api_keys_file, open_paths=settings.paths_without_key)
+        service.add_asgi_middleware(MetricsPage)
+        if settings.slo_file:
+            objectives, workers = read_objectives(settings.slo_file), getattr(settings, "workers", 1)
+            service.add_asgi_middleware(Slo, objectives=objectives, paths=known, workers=workers)
         service.add_asgi_middleware(Deadlines, seconds=settings.timeout_seconds)
         service.add_asgi_middleware(Concurrency, limit=settings.concurrency)
         takes, instead = [JSON], f"JSON as {JSON}"
@@ -62,6 +77,8 @@ def with_middleware(
                 takes, instead = [JSON, FORM], f"JSON as {JSON}, or files as {FORM}"
             else:
                 api.input_spec = strict(api.input_spec, (without_effect or {}).get(api.route, ()))
+        errors = documented_errors([api.route for api in service.apis.values()], arrays, bool(settings.api_keys_file))
+        service.add_asgi_middleware(OpenAPIAdditions, additions=errors)
         for route, requests in (examples or {}).items():
             service.add_asgi_middleware(OpenAPIAdditions, additions=request_examples(route, requests))
         service.add_asgi_middleware(ModelInfo, served=served)
@@ -72,6 +89,9 @@ def with_middleware(
         if arrays:
             service.add_asgi_middleware(OpenAPIAdditions, additions=numpy_operation(arrays))
             service.add_asgi_middleware(NumpyBodies, served=served, route=arrays, field="inputs")
+        if vectors:
+            service.add_asgi_middleware(OpenAPIAdditions, additions=numpy_answers_operation(vectors))
+            service.add_asgi_middleware(NumpyBodies, served=served, route=vectors, field="")
         service.add_asgi_middleware(DirectEndpoints, service=service.inner, apis=service.apis)
         without_clients_mistakes()
         return service

@@ -58,6 +58,7 @@ class ServedModel(Served):
 
     def load_version(self, stored: store.StoredModel) -> LiveModel:
         """A stored version, ready to answer; raises as `load` does."""
+        self.check_signature(stored)
         self.check(artifact.describe(stored.path), stored.tag)
         return LiveModel.load(stored, self.settings)
 
@@ -69,6 +70,8 @@ class ServedModel(Served):
             try:
                 stored = store.find(tag)
                 stored.verify()
+                if self.settings.signature_rule == "require":
+                    self.check_signature(stored)
                 self.check(artifact.describe(stored.path), stored.tag)
             except QuantbentoError as error:
                 raise CannotServe(str(error)) from None

@@ -13,7 +13,7 @@ PATH = "/docs.json"
 
 class OpenAPIAdditions:
     """ASGI middleware: merges `additions` into the document that is answered at /docs.json. Texts are put behind those
-    that are there, anything else is replaced."""
+    that are there, None takes away what is there (as in RFC 7396), anything else is replaced."""
 
     def __init__(self, app: App, additions: dict[str, Any]) -> None:
         self.app, self.additions = app, additions
@@ -52,7 +52,8 @@ def request_examples(route: str, examples: Mapping[str, Any]) -> dict[str, Any]:
 
 def _merged(document: Any, additions: Any) -> Any:
     if isinstance(document, dict) and isinstance(additions, dict):
-        return document | {key: _merged(document.get(key), value) for key, value in additions.items()}
+        changed = {key: _merged(document.get(key), value) for key, value in additions.items()}
+        return {key: value for key, value in (document | changed).items() if additions.get(key, key) is not None}
     if isinstance(document, str) and isinstance(additions, str) and document:
         return f"{document}\n\n{additions}"
     return additions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -13,12 +14,13 @@ from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.machine import missing_packages
 from quantbento.runtimes import artifact
-from quantbento.serving import key_file
 from quantbento.serving.bento import Packed, packed_in
 from quantbento.serving.choice import only_model
 from quantbento.serving.errors import CannotServe
 from quantbento.serving.settings import PREFIX, Settings
+from quantbento.store import signing
 
+logger = logging.getLogger("bentoml.serve")
 SERVICES: dict[str, str] = {}  # `module:Class` of each service that was defined, by the task it is for
 
 
@@ -73,14 +75,16 @@ class Served(ABC):
             raise CannotServe(self.settings.problem)
         self.refuse_another_model()
         try:
-            if self.settings.api_keys_file and not key_file.read(self.settings.api_keys_file):
-                raise QuantbentoError(
-                    f"{self.settings.api_keys_file} has no API key; run: quantbento keys add FILE NAME"
-                )
+            self.settings.check_files()
             self.stored.verify()
+            if self.settings.signature_rule == "require":  # a warning is each worker's
+                self.check_signature(self.stored)
             self.check(artifact.describe(self.stored.path))
         except QuantbentoError as error:
             raise CannotServe(str(error)) from None
+        from quantbento.serving import bentoml_workers  # only where workers are started
+
+        bentoml_workers.install()
         if not self._named:  # for the workers, which may be started again when the store has others
             os.environ[f"{PREFIX}MODEL"] = self.stored.tag
 
@@ -104,6 +108,24 @@ class Served(ABC):
             given = f"gpu={self.settings.gpu}" if self.settings.gpu else f"device={self.settings.wanted_device}"
             told = f"{error}. The service was given {given}: leave it out, or serve another model"
             raise QuantbentoError(told) from None
+
+    def check_signature(self, stored: store.StoredModel) -> None:
+        """Before anything of a model is loaded: whether it is signed, where the settings ask for it.
+
+        Raises:
+            CannotServe: says why it is not trusted; with `signatures` "warn" it is logged instead. Or the keys cannot
+                be used.
+        """
+        if self.settings.problem:  # these settings are the defaults, which ask for nothing
+            raise CannotServe(self.settings.problem)
+        if self.settings.signature_rule == "off":
+            return
+        try:
+            signing.check(stored.path, stored.tag, self.settings.trusted_key_files)
+        except QuantbentoError as error:
+            if self.settings.signature_rule == "require" or not isinstance(error, signing.NotTrusted):
+                raise CannotServe(str(error)) from None
+            logger.warning("%s", error)
 
     def refuse_another_model(self) -> None:
         """Raises `CannotServe` where the environment names a model and the Bento packs another: it would have no

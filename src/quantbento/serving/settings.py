@@ -24,7 +24,7 @@ from pydantic import (
 
 from quantbento.core.devices import AUTO, Device
 from quantbento.core.errors import did_you_mean, one_of
-from quantbento.serving import key_file
+from quantbento.serving import key_file, tracing
 from quantbento.serving.slo_file import SloError, read_objectives
 
 PREFIX = "QUANTBENTO_"
@@ -171,6 +171,11 @@ class Settings(BaseModel):
         """Requests under way in one process."""
         return self.max_concurrency
 
+    @property
+    def traces(self) -> bool:
+        """Whether requests have spans."""
+        return self.tracing or tracing.exports()
+
     def service_config(self) -> dict[str, Any]:
         """Keyword arguments for `@bentoml.service`."""
         resources: dict[str, Any] = {"cpu": self.cpu, "memory": self.memory}
@@ -184,7 +189,9 @@ class Settings(BaseModel):
             "metrics": {"enabled": False},  # quantbento.serving.traffic_metrics has the same
             "logging": {"access": {"enabled": self.access_log}},
         }
-        if not self.tracing:
+        if tracing.exports():
+            config["tracing"] = tracing.exporting()
+        elif not self.tracing:
             config["tracing"] = {"excluded_urls": [".*"]}
         return config
 
@@ -235,6 +242,12 @@ class ServiceSettings(Settings):
             problems.append(f"{', '.join(given)}: not with batching='bentoml', whose batches are of several requests")
         if problems:
             raise ValueError("\n".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _bytes_of_a_cache(self) -> Self:
+        if "cache_bytes" in self.model_fields_set and not self.cache_items:
+            raise ValueError("cache_bytes has no effect without a cache; set cache_items, or leave it out")
         return self
 
     def other_versions(self) -> list[str]:

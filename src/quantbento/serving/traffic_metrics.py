@@ -1,4 +1,4 @@
-"""`GET /metrics`, and what Prometheus is told of requests: BentoML's metrics of a service, by its names.
+"""What Prometheus is told of requests: BentoML's metrics of a service, by its names.
 
 BentoML's own have a label with the path as it came, so whoever asks for many paths fills the memory. Here a path that
 the service does not have is `other`.
@@ -10,16 +10,15 @@ import time
 from collections.abc import Collection
 from typing import Any
 
-import anyio.to_thread
-from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.context import server_context
-from starlette.responses import Response
 
 from quantbento.serving.asgi import App, Message, Receive, Scope, Send
+from quantbento.serving.metrics_page import PATH
+from quantbento.serving.process_metrics import ProcessMetrics
+from quantbento.serving.served import Served
 
-PATH = "/metrics"
 OTHER = "other"
-SYSTEM = {"/", "/docs.json", "/schema.json", "/livez", "/readyz", "/healthz", "/info"}
+SYSTEM = {"/", "/docs.json", "/schema.json", "/livez", "/readyz", "/healthz", "/info", "/slo"}
 STATIC = "/static_content/"
 NAMESPACE = "bentoml_service"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -29,9 +28,9 @@ CLIENT_LEFT = 499
 class TrafficMetrics:
     """ASGI middleware, in front of all others of this project."""
 
-    def __init__(self, app: App, paths: Collection[str]) -> None:
-        """`paths` are those of the service's endpoints."""
-        self.app, self.paths = app, {*paths, *SYSTEM}
+    def __init__(self, app: App, paths: Collection[str], served: Served | None = None) -> None:
+        """`paths` are those of the service's endpoints, `served` is its model."""
+        self.app, self.paths, self.served = app, {*paths, *SYSTEM}, served
         self._metrics: _Metrics | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,10 +38,11 @@ class TrafficMetrics:
             await self.app(scope, receive, send)
             return
         path = scope["path"]
+        metrics = self._metrics = self._metrics or _Metrics(self.served)  # only in the process that serves
         if path == PATH:
-            await (await _all())(scope, receive, send)
+            metrics.processes.refresh()
+            await self.app(scope, receive, send)
             return
-        metrics = self._metrics = self._metrics or _Metrics()  # only in the process that serves
         if path not in self.paths:
             path = STATIC if path.startswith(STATIC) else OTHER
         under_way = metrics.under_way(path)
@@ -63,9 +63,10 @@ class TrafficMetrics:
 
 
 class _Metrics:
-    def __init__(self) -> None:
+    def __init__(self, served: Served | None) -> None:
         import prometheus_client
 
+        self.processes = ProcessMetrics(served)
         labels = ["endpoint", "service_name", "service_version", "runner_name"]
         self._common = server_context.bento_name, server_context.bento_version, server_context.service_name
         more: dict[str, Any] = {"namespace": NAMESPACE}
@@ -95,12 +96,6 @@ class _Metrics:
         total, duration = self._known[path, status]
         total.inc()
         duration.observe(seconds)
+        self.processes.refresh_sometimes()
         if path not in SYSTEM:
             self._last.set_to_current_time()
-
-
-async def _all() -> Response:
-    """Of every process of the service."""
-    client = BentoMLContainer.metrics_client.get()
-    text = await anyio.to_thread.run_sync(client.generate_latest)
-    return Response(text, media_type=client.CONTENT_TYPE_LATEST)

@@ -15,6 +15,7 @@ from typing import Any
 from quantbento.core.errors import StoreError
 
 MANIFEST = "manifest.json"
+SIGNATURE = "model.sig"  # made after the manifest, over it; see quantbento.store.signing
 BENTOML_FILE = "model.yaml"  # written by BentoML after the manifest; read as plain YAML, never deserialized
 SCHEMA_VERSION = 1
 DIGITS = 16
@@ -89,7 +90,7 @@ def verify(folder: Path, tag: str) -> dict[str, Any]:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """The sha256 of every file but the manifest and BentoML's own, by path. For a link its target path counts, not the
+    """The sha256 of every file but the manifest, its signature and BentoML's own, by path. For a link its target path counts, not the
     target's content, so that a link put in a file's place is noticed."""
     hashes = {}
     for parent, folders, names in os.walk(folder):
@@ -97,7 +98,7 @@ def hash_files(folder: Path) -> dict[str, str]:
         for name in sorted([*names, *links]):
             path = Path(parent) / name
             relative = path.relative_to(folder).as_posix()
-            if relative in (MANIFEST, BENTOML_FILE):
+            if relative in (MANIFEST, SIGNATURE, BENTOML_FILE):
                 continue
             if path.is_symlink():
                 hashes[relative] = f"link to {path.readlink()}"

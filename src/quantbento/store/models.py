@@ -11,6 +11,7 @@ import contextlib
 import logging
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from quantbento.core.machine import other_cpu
 from quantbento.runtimes import artifact
 from quantbento.runtimes.loaded import LoadedModel
 from quantbento.runtimes.module_files import PICKLABLE
-from quantbento.store import alias_file, manifest
+from quantbento.store import alias_file, manifest, signing
 from quantbento.store.atomic import changing, locked, models_path, reported, staged_folder
 
 logger = logging.getLogger("quantbento")
@@ -56,8 +57,13 @@ class StoredModel:
         """The manifest, after every file was hashed and matched; raises `StoreError` if one does not match."""
         return manifest.verify(self.path, self.tag)
 
-    def load(self, threads: int | None = None, device: str = AUTO) -> LoadedModel:
-        """The model, after `verify`. Logs a warning if this CPU computes INT8 differently."""
+    def load(
+        self, threads: int | None = None, device: str = AUTO, trusted_keys: Sequence[Path] = ()
+    ) -> LoadedModel:
+        """The model, after `verify`, and after `signing.check` where keys are given. Logs a warning if this CPU computes
+        INT8 differently."""
+        if trusted_keys:
+            signing.check(self.path, self.tag, trusted_keys)
         judged_on = self.verify().get("environment", {})
         predictor = artifact.load(self.path, threads, device)
         if warning := other_cpu(judged_on, predictor.runtime.name):
@@ -70,18 +76,22 @@ class StoredModel:
         return _created(self.path)
 
 
-def load(tag: str, threads: int | None = None, device: str = AUTO) -> LoadedModel:
+def load(
+    tag: str, threads: int | None = None, device: str = AUTO, trusted_keys: Sequence[Path | str] = ()
+) -> LoadedModel:
     """A stored model as a callable from a list of inputs to a list of answers.
 
     Args:
         tag: `name:version`, `name:alias`, or `name` for the latest.
         threads: CPU cores to use; all by default.
         device: `cpu`, `cuda`, `cuda:1`, or `auto`: a GPU where this machine has one and the model can use it.
+        trusted_keys: paths of public keys; the model has to be signed with one of them. By default no signature is
+            asked for.
 
     Raises:
-        StoreError: no such model, or it is not as it was saved. Nothing was unpickled then.
+        StoreError: no such model, it is not as it was saved, or not signed. Nothing was unpickled then.
     """
-    return find(tag).load(threads, device)
+    return find(tag).load(threads, device, [Path(key) for key in trusted_keys])
 
 
 def find(tag: str) -> StoredModel:

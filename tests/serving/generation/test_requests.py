@@ -8,7 +8,8 @@ import math
 import pytest
 from pydantic import ValidationError
 
-from quantbento.serving.generation.requests import ChatRequest, CompletionRequest, problem
+from quantbento.serving.generation.body import problem
+from quantbento.serving.generation.requests import ChatRequest, CompletionRequest
 from quantbento.serving.generation.settings import GenerationSettings
 
 LIMITS = GenerationSettings(max_tokens=100, max_prompts=3, max_choices=2, max_characters=50)
@@ -16,6 +17,7 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 NO_NUMBERS = {
     *("model", "prompt", "messages", "stop", "stop_token_ids", "logit_bias", "user", "response_format"),
     *("stream", "stream_options", "echo", "ignore_eos", "chat_template_kwargs"),
+    *("structured_outputs", "tools", "tool_choice", "parallel_tool_calls"),
 }
 
 
@@ -83,7 +85,7 @@ def test_a_wrong_prompt(prompt, said):
 
 
 LISTS = {
-    "stop": (["a"] * 5, "at most 4"),
+    "stop": (["a"] * 17, "at most 16"),
     "a long stop": (["a" * 257], "1 to 256 characters"),
     "an empty stop": ("", "1 to 256 characters"),
     "stop_token_ids": ([1] * 17, "at most 16"),
@@ -102,12 +104,11 @@ def test_lists_are_limited(name, value, said):
 DANGEROUS = {
     "prompt_logprobs": 1,
     "chat_template": "{{ 1 }}",
-    "structured_outputs": {"regex": "(a+)+"},
     "guided_regex": "(a+)+",
     "use_beam_search": True,
     "prompt_embeds": "AAAA",
     "bad_words": ["a"],
-    "tools": [],
+    "functions": [],
     "vllm_xargs": {},
     "kv_transfer_params": {},
     "priority": -1,
@@ -122,13 +123,47 @@ def test_what_is_not_known_to_be_safe_is_refused(field, value):
         assert parameter == field
 
 
-def test_a_schema_of_the_clients_is_refused():
-    assert "'text' or 'json_object'" in completion(response_format={"type": "json_schema"})[0]
-    assert "not supported" in completion(response_format={"type": "json_object", "json_schema": {}})[0]
+def test_a_grammar_or_a_regular_expression_of_the_clients_is_refused():
+    for kind in ("regex", "grammar", "json", "structural_tag"):
+        assert completion(structured_outputs={kind: "(a+)+"})[1] == "structured_outputs"
+    for kind in ("structural_tag", "regex"):
+        assert "'json_object' or 'json_schema'" in completion(response_format={"type": kind})[0]
 
 
-def test_log_probabilities_of_the_prompt_have_no_back_door():
-    assert "whole prompt" in completion(echo=True, logprobs=1)[0]
+def test_two_constraints_do_not_go_together():
+    both = completion(response_format={"type": "json_object"}, structured_outputs={"choice": ["a"]})
+    assert both[1] == "structured_outputs"
+    assert "leave one out" in both[0]
+
+
+PROMPT_LOGPROBS = {
+    "more tokens": ({"logprobs": 6}, "5 for each token (max_prompt_logprobs)"),
+    "long together": ({"prompt": ["a" * 30] * 2, "logprobs": 1}, "50 characters of all prompts together"),
+    "ids, long together": ({"prompt": [[1] * 30] * 2, "logprobs": 1}, "these have 60"),
+    "more choices": ({"n": 2, "logprobs": 1}, "one choice (n)"),
+    "a stream": ({"stream": True, "logprobs": 1}, "not streamed"),
+}
+
+
+@pytest.mark.parametrize(("fields", "said"), PROMPT_LOGPROBS.values(), ids=PROMPT_LOGPROBS)
+def test_log_probabilities_of_the_prompt_are_limited(fields, said):
+    message, parameter = completion(echo=True, **fields)
+    assert "of the whole prompt too, whose memory has no limit beyond" in message
+    assert said in message
+    assert parameter == "logprobs"
+
+
+def test_log_probabilities_of_the_prompt_pass_within_the_limits():
+    body = {"prompt": [[1] * 25, [2] * 25], "echo": True, "logprobs": 5, "max_tokens": 0}
+    assert passed_on(CompletionRequest, body) == body
+
+
+def test_no_token_at_all_is_asked_for_with_echo_only():
+    for fields in ({}, {"echo": False}, {"logprobs": 1}):
+        message, parameter = completion(max_tokens=0, **fields)
+        assert "max_tokens 0 asks for nothing without echo" in message
+        assert parameter == "echo"
+    assert chat(max_tokens=0)[1] == "max_tokens"
 
 
 def test_a_misspelt_field_is_told_its_name():
@@ -138,7 +173,9 @@ def test_a_misspelt_field_is_told_its_name():
 CHATS = {
     "an image": ([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://a"}}]}], "'text'"),
     "a part with more": ([{"role": "user", "content": [{"type": "text", "text": "a", "b": 1}]}], '"text": "..."'),
-    "another role": ([{"role": "tool", "content": "a"}], "messages.0.role"),
+    "another role": ([{"role": "nobody", "content": "a"}], "messages.0.role"),
+    "no content": ([{"role": "user"}], "messages.0: content"),
+    "nothing called": ([{"role": "assistant", "tool_calls": []}], "messages.0: content"),
     "no message": ([], "at least 1 item"),
     "too long together": ([{"role": "user", "content": "a" * 26}] * 2, "52 characters, must be at most 50"),
 }

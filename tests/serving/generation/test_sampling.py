@@ -12,7 +12,7 @@ from quantbento.tasks.text_generation import TextGeneration
 
 DONE = {
     *("model", "prompt", "messages", "max_tokens", "max_completion_tokens", "n", "best_of", "temperature", "top_p"),
-    *("seed", "stop", "ignore_eos", "stream", "stream_options", "user"),
+    *("seed", "stop", "ignore_eos", "stream", "stream_options", "user", "echo"),
 }
 
 
@@ -41,7 +41,7 @@ def completion(**body) -> CompletionRequest:
 
 def chat(*contents, **body) -> ChatRequest:
     messages = [{"role": "user", "content": content} for content in contents]
-    return ChatRequest.model_validate({"messages": messages} | body, context=GenerationSettings())
+    return ChatRequest.model_validate({"messages": messages} | body, context=GenerationSettings(tool_parser="hermes"))
 
 
 def test_every_field_is_done_or_refused():
@@ -51,11 +51,14 @@ def test_every_field_is_done_or_refused():
 @pytest.mark.parametrize(
     "asked",
     [
-        completion(logprobs=0),
         completion(min_tokens=1),
         completion(logit_bias={"5": 1.0}),
         completion(stop_token_ids=[5]),
+        completion(response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}),
+        completion(structured_outputs={"choice": ["a"]}),
+        completion(echo=True, stream=True),
         chat("hi", logprobs=True),
+        chat("hi", tools=[{"type": "function", "function": {"name": "f"}}]),
         chat("hi", chat_template_kwargs={"enable_thinking": False}),
     ],
     ids=lambda asked: next(iter(asked.model_fields_set - {"prompt", "messages"})),
@@ -64,7 +67,22 @@ def test_a_field_that_would_have_no_effect_is_named(asked):
     with pytest.raises(Refused) as refused:
         refuse_unsupported(asked, ["m:1"], "gguf")
     assert refused.value.field in asked.model_fields_set
-    assert "the gguf runtime cannot do this" in refused.value.message
+    assert "the gguf runtime " in refused.value.message
+
+
+def test_messages_of_tools_are_refused():
+    called = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    for message in (
+        {"role": "assistant", "tool_calls": [called]},
+        {"role": "tool", "tool_call_id": "1", "content": ""},
+    ):
+        asked = ChatRequest.model_validate({"messages": [message]}, context=GenerationSettings())
+        with pytest.raises(Refused, match="the gguf runtime cannot call tools"):
+            refuse_unsupported(asked, ["m:1"], "gguf")
+
+
+def test_no_new_token_is_none():
+    assert choices_of(completion(echo=True, max_tokens=0), [[1]], 100, 10)[0].sampling.max_tokens == 0
 
 
 def test_a_messages_parts_are_lines_of_one_text():

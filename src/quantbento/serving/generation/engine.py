@@ -8,6 +8,7 @@ from typing import Any
 from quantbento import store
 from quantbento.serving.asgi import Receive, Scope, Send
 from quantbento.serving.generation.settings import GenerationSettings
+from quantbento.tasks.text_generation import TextGeneration
 
 
 class Engine(ABC):
@@ -37,6 +38,11 @@ class Engine(ABC):
     @abstractmethod
     def ready(self) -> bool:
         """Whether it can answer now; the members below are for when it can."""
+
+    @property
+    @abstractmethod
+    def task(self) -> TextGeneration:
+        """The model's, with its tokenizer."""
 
     @property
     @abstractmethod

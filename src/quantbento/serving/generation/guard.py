@@ -6,7 +6,8 @@ from pydantic import ValidationError
 from starlette.requests import Request
 
 from quantbento.serving.asgi import App, Message, Receive, Scope, Send
-from quantbento.serving.generation.requests import ChatRequest, CompletionRequest, GenerationRequest, problem
+from quantbento.serving.generation.body import problem
+from quantbento.serving.generation.requests import ChatRequest, CompletionRequest, GenerationRequest
 from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.serving.openai_errors import openai_error
 

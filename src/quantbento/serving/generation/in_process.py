@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,14 +24,16 @@ from quantbento.runtimes.text_generator import TextGenerator
 from quantbento.serving.asgi import Receive, Scope, Send
 from quantbento.serving.generation.engine import Engine
 from quantbento.serving.generation.guard import REQUESTS
-from quantbento.serving.generation.openai_texts import TextsResponse
-from quantbento.serving.generation.requests import ChatRequest, GenerationRequest
+from quantbento.serving.generation.metrics import GenerationMetrics, Tell, Watched
+from quantbento.serving.generation.openai_texts import TextsResponse, Told
+from quantbento.serving.generation.requests import ChatRequest, CompletionRequest, GenerationRequest
 from quantbento.serving.generation.response import Response
 from quantbento.serving.generation.sampling import Choice, Refused, choices_of, prompts_of, refuse_unsupported
+from quantbento.serving.generation.scoring import nothing, tells_more, told
 from quantbento.serving.generation.settings import GenerationSettings
+from quantbento.tasks.text_generation import TextGeneration
 
 CLIENT_LEFT = 499
-Tell = Callable[[int, str, str | None], None]  # a choice's index, the next piece of its text, why it ended
 logger = logging.getLogger("bentoml.serve")
 
 
@@ -42,10 +44,12 @@ class InProcessEngine(Engine):
         super().__init__(stored, names, settings)
         self._thread = ThreadPoolExecutor(1, "quantbento-generate")
         self._loaded: TextGenerator | None = None
+        self._metrics = GenerationMetrics(names[0])
 
     @classmethod
     def check_settings(cls, settings: GenerationSettings, description: dict[str, Any]) -> None:
-        if given := list(settings.engine_settings_given()):
+        given = [*settings.engine_settings_given(), *({"tool_parser"} & settings.model_fields_set)]
+        if given:
             raise QuantbentoError(
                 f"setting {given[0]!r} is vLLM's, and has no effect on a model that runs on {description['runtime']} "
                 "in the service's process; leave it out"
@@ -60,6 +64,10 @@ class InProcessEngine(Engine):
         """What the artifact makes; once it is ready."""
         assert self._loaded is not None
         return self._loaded
+
+    @property
+    def task(self) -> TextGeneration:
+        return self.loaded.task
 
     @property
     def max_model_len(self) -> int | None:
@@ -106,7 +114,9 @@ class InProcessEngine(Engine):
             shape = TextsResponse(self.names[0], isinstance(asked, ChatRequest))
             prompt_tokens = sum(map(len, prompts))
             if not asked.stream:
-                await response.json(shape.whole(await self._generate(choices), prompt_tokens))
+                done = await self._generate(choices)
+                more = await self._told(asked, choices, done) if tells_more(asked) else None
+                await response.json(shape.whole(done, prompt_tokens, more))
                 return
             done = await self._stream(choices, shape, response)
             if asked.stream_options is not None and asked.stream_options.include_usage:
@@ -143,10 +153,22 @@ class InProcessEngine(Engine):
         Raises:
             InvalidInput: a prompt the model cannot take.
         """
-        streams = [self.loaded.runtime.stream(choice.prompt, choice.sampling) for choice in choices]
+        stream = self.loaded.runtime.stream
+        streams = [stream(c.prompt, c.sampling) if c.sampling.max_tokens else nothing() for c in choices]
+        left, watched = threading.Event(), Watched(self._metrics, tell)
+        try:
+            done = await asyncio.wrap_future(self._thread.submit(_run_all, streams, watched.tell, left))
+            watched.done(done)
+            return done
+        finally:
+            left.set()
+
+    async def _told(self, asked: GenerationRequest, choices: Sequence[Choice], done: Sequence[Generated]) -> list[Told]:
+        """What completions tell beside their texts, in the model's thread; raises as `_generate` does."""
+        assert isinstance(asked, CompletionRequest)
         left = threading.Event()
         try:
-            return await asyncio.wrap_future(self._thread.submit(_run_all, streams, tell, left))
+            return await asyncio.wrap_future(self._thread.submit(told, asked, choices, done, self.loaded, left))
         finally:
             left.set()
 

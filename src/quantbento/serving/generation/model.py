@@ -22,18 +22,20 @@ from quantbento.core.errors import InvalidInput, QuantbentoError, summary
 from quantbento.runtimes import artifact
 from quantbento.serving.asgi import Receive, Scope, Send
 from quantbento.serving.bento import Packed
-from quantbento.serving.errors import EngineUnavailable
+from quantbento.serving.errors import CannotServe, EngineUnavailable
 from quantbento.serving.generation.engine import Engine
 from quantbento.serving.generation.guard import REQUESTS, GenerationGuard
 from quantbento.serving.generation.in_process import InProcessEngine
 from quantbento.serving.generation.settings import GenerationSettings
+from quantbento.serving.generation.tokenizing import REQUESTS as TOKENIZING
+from quantbento.serving.generation.tokenizing import TokenizingEndpoint
 from quantbento.serving.generation.vllm import VLLMEngine
 from quantbento.serving.openai_errors import openai_error
 from quantbento.serving.served import Served
 
 logger = logging.getLogger("bentoml.serve")
 MODELS = "/v1/models"
-PATHS = (MODELS, *REQUESTS)  # of the application to mount
+PATHS = (MODELS, *REQUESTS, *TOKENIZING)  # of the application to mount
 
 
 class ServedLanguageModel(Served):
@@ -42,7 +44,7 @@ class ServedLanguageModel(Served):
     A model that cannot start ends the process, which BentoML starts again; inside a container BentoML ends too.
 
     Attributes:
-        app: the endpoints under /v1, to mount; its lifespan is the model's.
+        app: the endpoints under /v1 and those of the tokenizer, to mount; its lifespan is the model's.
     """
 
     settings: GenerationSettings
@@ -51,6 +53,9 @@ class ServedLanguageModel(Served):
         super().__init__(settings, "text-generation", default, packed)
         guarded = GenerationGuard(self._answer, settings)
         routes = [Route(MODELS, self._models), *(Route(path, guarded, methods=["POST"]) for path in REQUESTS)]
+        for path, request in TOKENIZING.items():
+            endpoint = TokenizingEndpoint(path, self.ready_engine, settings)
+            routes.append(Route(path, endpoint, methods=["POST"] if request else ["GET"]))
         self.app = Starlette(routes=routes, lifespan=self._lifespan)
         self._engine: Engine | None = None
 
@@ -108,11 +113,12 @@ class ServedLanguageModel(Served):
 
     async def _run_or_end(self) -> None:
         try:
+            await asyncio.to_thread(self.check_signature, self.stored)
             kind = _engine_of(artifact.describe(self.stored.path))
             self._engine = kind(self.stored, self.names(), self.settings)
             await self._engine.run()
         except Exception as error:
-            said = str(error) if isinstance(error, QuantbentoError) else summary(error)
+            said = str(error) if isinstance(error, QuantbentoError | CannotServe) else summary(error)
             logger.error("%s cannot be served: %s", self.tag, said)
             os.kill(os.getpid(), signal.SIGTERM)
 

@@ -6,11 +6,20 @@ import json
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from quantbento.runtimes.language_model import Generated
 
 DONE = b"data: [DONE]\n\n"
+
+
+@dataclass(frozen=True)
+class Told:
+    """A completion's text and its `logprobs`."""
+
+    text: str
+    logprobs: dict[str, Any] | None
 
 
 class TextsResponse:
@@ -22,13 +31,17 @@ class TextsResponse:
         prefix = "chatcmpl" if chat else "cmpl"
         self._head = {"id": f"{prefix}-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
 
-    def whole(self, done: Sequence[Generated], prompt_tokens: int) -> dict[str, Any]:
-        """The body of an answer that is not streamed."""
+    def whole(
+        self, done: Sequence[Generated], prompt_tokens: int, told: Sequence[Told] | None = None
+    ) -> dict[str, Any]:
+        """The body of an answer that is not streamed; `told` is for completions that tell more than their texts."""
         choices = []
         for index, generated in enumerate(done):
-            message = {"role": "assistant", "content": generated.text}
-            said = {"message": message} if self._chat else {"text": generated.text}
-            choices.append({"index": index, **said, "logprobs": None, "finish_reason": generated.finish_reason})
+            more = Told(generated.text, None) if told is None else told[index]
+            said = {"message": {"role": "assistant", "content": more.text}} if self._chat else {"text": more.text}
+            choices.append(
+                {"index": index, **said, "logprobs": more.logprobs, "finish_reason": generated.finish_reason}
+            )
         return {**self._head, "object": self._object, "choices": choices, "usage": usage(done, prompt_tokens)}
 
     def opening(self, choices: int) -> bytes:

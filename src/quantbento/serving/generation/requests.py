@@ -1,42 +1,26 @@
 """OpenAI's requests for text, with a limit on everything a client can ask for.
 
 Engines take many more fields than OpenAI's, some of which run a client's code or use memory without bound: chat
-templates, grammars, regular expressions, images by address, log-probabilities of whole prompts. Only what stands here
-passes. Limits that are settings (`GenerationSettings`) come as the validation's context.
+templates, grammars, regular expressions, images by address. Only what stands here passes.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, ValidationInfo
+from pydantic import AfterValidator, Field, ValidationInfo, model_validator
 
-from quantbento.core.errors import did_you_mean
-from quantbento.serving.generation.settings import GenerationSettings
+from quantbento.serving.generation.body import Body, Name, TokenId, at_most, check_length, check_token_ids, limits_of
+from quantbento.serving.generation.structured_outputs import ResponseFormat, StructuredOutputs
+from quantbento.serving.generation.tools import ToolCalls, ToolChoice, Tools
 
-
-def _limits(info: ValidationInfo) -> GenerationSettings:
-    assert isinstance(info.context, GenerationSettings)
-    return info.context
-
-
-def _at_most(setting: str) -> AfterValidator:
-    """A number that a setting limits."""
-
-    def check(value: int, info: ValidationInfo) -> int:
-        limit = getattr(_limits(info), setting)
-        if value > limit:
-            raise ValueError(f"must be at most {limit} ({setting})")
-        return value
-
-    return AfterValidator(check)
+MAX_STOPS = 16  # OpenAI's is 4; lm-evaluation-harness sends a task's own and the end token's
 
 
 def _prompt(value: Any, info: ValidationInfo) -> Any:
     """A text, its token ids, or a list of either."""
-    limits = _limits(info)
-    many = isinstance(value, list) and bool(value) and not isinstance(value[0], int)
-    prompts = value if many else [value]
+    limits = limits_of(info)
+    prompts = value if _is_many(value) else [value]
     if len(prompts) > limits.max_prompts:
         raise ValueError(f"{len(prompts)} prompts, must be at most {limits.max_prompts} (max_prompts)")
     for prompt in prompts:
@@ -44,15 +28,19 @@ def _prompt(value: Any, info: ValidationInfo) -> Any:
             raise ValueError("must be a text, its token ids, or a list of either")
         if not prompt:
             raise ValueError("must not be empty")
-        if isinstance(prompt, list) and not all(type(i) is int and 0 <= i < 2**31 for i in prompt):
-            raise ValueError("token ids must be integers from 0")
-        _check_length(len(prompt), limits)
+        if isinstance(prompt, list):
+            check_token_ids(prompt)
+        check_length(len(prompt), limits)
     return value
+
+
+def _is_many(prompt: Any) -> bool:
+    return isinstance(prompt, list) and bool(prompt) and not isinstance(prompt[0], int)
 
 
 def _content(value: Any) -> Any:
     """A message's text, in parts or not."""
-    if isinstance(value, str):
+    if value is None or isinstance(value, str):
         return value
     if not isinstance(value, list) or not all(isinstance(p, dict) and p.get("type") == "text" for p in value):
         raise ValueError("must be a text, or a list of parts of type 'text'")
@@ -66,49 +54,56 @@ def _stop(value: Any) -> Any:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(t, str) and 1 <= len(t) <= 256 for t in texts):
         raise ValueError("must be strings of 1 to 256 characters")
-    if len(texts) > 4:
-        raise ValueError(f"{len(texts)} strings, must be at most 4")
+    if len(texts) > MAX_STOPS:
+        raise ValueError(f"{len(texts)} strings, must be at most {MAX_STOPS}")
     return value
 
 
-def _not_of_the_prompt(value: int, info: ValidationInfo) -> int:
-    if info.data.get("echo"):
-        raise ValueError("with echo, would be of the whole prompt too, whose memory has no limit; leave one out")
+def _echo(value: bool | None, info: ValidationInfo) -> bool | None:
+    if not value and info.data.get("max_tokens") == 0:
+        raise ValueError("max_tokens 0 asks for nothing without echo; must be at least 1")
     return value
 
 
-def _check_length(characters: int, limits: GenerationSettings) -> None:
-    if characters > limits.max_characters:
-        raise ValueError(f"{characters} characters, must be at most {limits.max_characters} (max_characters)")
+def _of_the_prompt_too(value: int, info: ValidationInfo) -> int:
+    """With `echo`, log-probabilities are of every token of the prompts too: their memory is limited here."""
+    if not info.data.get("echo"):
+        return value
+    limits, prompt = limits_of(info), info.data.get("prompt", "")
+    beyond = "with echo, would be of the whole prompt too, whose memory has no limit beyond"
+    if value > limits.max_prompt_logprobs:
+        raise ValueError(f"{beyond} {limits.max_prompt_logprobs} for each token (max_prompt_logprobs)")
+    length = sum(map(len, prompt)) if _is_many(prompt) else len(prompt)
+    if length > limits.max_characters:
+        raise ValueError(
+            f"{beyond} {limits.max_characters} characters of all prompts together (max_characters); these have {length}"
+        )
+    if (info.data.get("n") or 1) > 1 or info.data.get("stream"):
+        raise ValueError(f"{beyond} one choice (n) that is not streamed")
+    return value
 
 
-class _Body(BaseModel):
-    # Without NaN, numbers in quotes and the like, the engine's parser has nothing to read in another way.
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, strict=True)
+def _alone(value: StructuredOutputs, info: ValidationInfo) -> StructuredOutputs:
+    wanted = info.data.get("response_format")
+    if wanted is not None and wanted.type != "text":
+        raise ValueError(f"does not go with a response_format of the type {wanted.type!r}; leave one out")
+    return value
 
 
-class StreamOptions(_Body):
+class StreamOptions(Body):
     include_usage: bool = False
 
 
-class ResponseFormat(_Body):
-    """A schema of the client's would be compiled without a limit on time or memory."""
-
-    type: Literal["text", "json_object"]
+Tokens = Annotated[int, Field(ge=1), at_most("max_tokens")]
 
 
-Tokens = Annotated[int, Field(ge=1), _at_most("max_tokens")]
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
-Name = Annotated[str, StringConstraints(max_length=256)]
-
-
-class GenerationRequest(_Body):
+class GenerationRequest(Body):
     """What completions and chat completions have in common. None is the engine's default."""
 
     model: Name | None = None
     max_tokens: Tokens | None = None
-    min_tokens: Annotated[int, Field(ge=0), _at_most("max_tokens")] | None = None
-    n: Annotated[int, Field(ge=1), _at_most("max_choices")] | None = None
+    min_tokens: Annotated[int, Field(ge=0), at_most("max_tokens")] | None = None
+    n: Annotated[int, Field(ge=1), at_most("max_choices")] | None = None
     best_of: Literal[1] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -123,6 +118,7 @@ class GenerationRequest(_Body):
     stop_token_ids: Annotated[list[TokenId], Field(max_length=16)] | None = None
     ignore_eos: bool | None = None
     response_format: ResponseFormat | None = None
+    structured_outputs: Annotated[StructuredOutputs, AfterValidator(_alone)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: Name | None = None
@@ -132,24 +128,50 @@ class CompletionRequest(GenerationRequest):
     """`POST /v1/completions`."""
 
     prompt: Annotated[Any, AfterValidator(_prompt)]
-    echo: bool | None = None
-    logprobs: Annotated[int, Field(ge=0, le=20), AfterValidator(_not_of_the_prompt)] | None = None
+    echo: Annotated[bool | None, Field(validate_default=True), AfterValidator(_echo)] = None
+    max_tokens: Annotated[int, Field(ge=0), at_most("max_tokens")] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=20), AfterValidator(_of_the_prompt_too)] | None = None
 
 
-class Message(_Body):
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[Any, AfterValidator(_content)]
+class Message(Body):
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: Annotated[Any, AfterValidator(_content)] = None
     name: Name | None = None
+    tool_calls: ToolCalls | None = None
+    tool_call_id: Name | None = None
+    # Clients send an answer's message back as it was, with what it did not have.
+    refusal: None = None
+    annotations: None = None
+    audio: None = None
+    function_call: None = None
+    reasoning: None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Message:
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+            raise ValueError("content: must be a text, or a list of parts of type 'text'")
+        if (self.role == "tool") != (self.tool_call_id is not None):
+            raise ValueError("tool_call_id: goes with the role 'tool', and with no other")
+        if self.tool_calls and self.role != "assistant":
+            raise ValueError("tool_calls: only of the role 'assistant'")
+        return self
 
 
-class TemplateArguments(_Body):
+class TemplateArguments(Body):
     enable_thinking: bool
 
 
 def _messages(messages: list[Message], info: ValidationInfo) -> list[Message]:
-    texts = [m.content if isinstance(m.content, str) else "".join(p["text"] for p in m.content) for m in messages]
-    _check_length(sum(map(len, texts)), _limits(info))
+    texts = [m.content if isinstance(m.content, str) else "".join(p["text"] for p in m.content or ()) for m in messages]
+    texts += [call.function.arguments for message in messages for call in message.tool_calls or ()]
+    check_length(sum(map(len, texts)), limits_of(info))
     return messages
+
+
+def _with_tools(value: Any, info: ValidationInfo) -> Any:
+    if value != "none" and not info.data.get("tools") and "tools" in info.data:  # else, what is wrong is said of those
+        raise ValueError("only with tools")
+    return value
 
 
 class ChatRequest(GenerationRequest):
@@ -159,18 +181,7 @@ class ChatRequest(GenerationRequest):
     max_completion_tokens: Tokens | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    tools: Tools | None = None
+    tool_choice: Annotated[ToolChoice, AfterValidator(_with_tools)] | None = None
+    parallel_tool_calls: bool | None = None
     chat_template_kwargs: TemplateArguments | None = None
-
-
-def problem(error: ValidationError, request: type[BaseModel]) -> tuple[str, str | None]:
-    """What is wrong first: a line with the field, the limit and the value, and the field alone."""
-    first = error.errors(include_url=False)[0]
-    if not first["loc"]:
-        return first["msg"], None
-    field, place = str(first["loc"][0]), ".".join(map(str, first["loc"]))
-    if first["type"] == "extra_forbidden":
-        near = did_you_mean(field, request.model_fields) if len(first["loc"]) == 1 else ""
-        return f"{place}: not supported here{near}", field
-    value = first["input"]
-    shown = f", not {value!r:.80}" if isinstance(value, str | int | float) and value != "" else ""
-    return f"{place}: {first['msg'].removeprefix('Value error, ')}{shown}", field

@@ -1,5 +1,5 @@
-"""What a checked request asks of a runtime by its contract: temperature, top_p, stop strings and a seed, and nothing
-else."""
+"""What a checked request asks of a runtime by its contract: temperature, top_p, stop strings and a seed, and of a
+completion its log-probabilities."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from jinja2 import TemplateError
 
 from quantbento.core.errors import InvalidInput, summary
 from quantbento.runtimes.language_model import Sampling
-from quantbento.serving.generation.requests import ChatRequest, CompletionRequest, GenerationRequest, ResponseFormat
+from quantbento.serving.generation.requests import ChatRequest, CompletionRequest, GenerationRequest
+from quantbento.serving.generation.structured_outputs import ResponseFormat
 from quantbento.tasks.text_generation import TextGeneration
 
 COMPLETION_TOKENS = 16  # OpenAI's default; a chat may fill the room there is
@@ -25,9 +26,12 @@ WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
     "logit_bias": ({},),
     "stop_token_ids": ([],),
     "response_format": (ResponseFormat(type="text"),),
-    "echo": (False,),
-    "logprobs": (False,),  # a completion's 0 asks for the chosen tokens' own
+    "structured_outputs": (),
+    "logprobs": (False,),  # of a chat; a completion's are numbers, and told
     "top_logprobs": (0,),
+    "tools": (),
+    "tool_choice": ("none",),
+    "parallel_tool_calls": (True, False),
     "chat_template_kwargs": (),
 }
 
@@ -53,10 +57,16 @@ def refuse_unsupported(asked: GenerationRequest, names: list[str], runtime: str)
     of these names, which runs on `runtime`."""
     if asked.model and asked.model not in names:
         raise Refused(f"The model `{asked.model}` does not exist; this is `{names[0]}`", "model", 404)
+    whole_only = ("echo", "logprobs") if isinstance(asked, CompletionRequest) else ()
     for field, harmless in WITHOUT_EFFECT.items():
-        value = getattr(asked, field, None)
+        value = getattr(asked, field, None) if field not in whole_only else None
         if value is not None and not any(type(value) is type(h) and value == h for h in harmless):
             raise Refused(f"{field}: the {runtime} runtime cannot do this; leave it out", field)
+    for field in whole_only:
+        if asked.stream and getattr(asked, field) not in (None, False):
+            raise Refused(f"{field}: the {runtime} runtime tells this without stream only", field)
+    if isinstance(asked, ChatRequest) and any(m.role == "tool" or m.tool_calls for m in asked.messages):
+        raise Refused(f"messages: the {runtime} runtime cannot call tools; leave their messages out", "messages")
     if asked.stream_options is not None and not asked.stream:
         raise Refused("stream_options: only with stream", "stream_options")
 
@@ -105,7 +115,7 @@ def choices_of(
     choices = []
     for prompt in prompts:
         room = most_tokens if max_model_len is None else max_model_len - len(prompt)
-        limited = replace(sampling, max_tokens=wanted or max(1, min(most_tokens, room)))
+        limited = replace(sampling, max_tokens=max(1, min(most_tokens, room)) if wanted is None else wanted)
         for number in range(asked.n or 1):
             seed = None if asked.seed is None else asked.seed + number  # or they would all be the same text
             choices.append(Choice(prompt, replace(limited, seed=seed)))

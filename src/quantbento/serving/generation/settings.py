@@ -24,7 +24,13 @@ class GenerationSettings(Settings, EngineSettings):
     max_prompts: int = Field(16, ge=1, le=1024, description="prompts in a request")
     max_choices: int = Field(8, ge=1, le=128, description="`n`, continuations of one prompt")
     max_characters: int = Field(200_000, ge=1, le=1_000_000, description="of one prompt, or of all messages together")
+    max_prompt_logprobs: int = Field(
+        5, ge=0, le=20, description="`logprobs` with `echo`: most probable tokens listed for each token of a prompt"
+    )
 
+    tool_parser: str | None = Field(
+        None, pattern=r"^[a-zA-Z0-9_.-]+$", description="vLLM's parser of this model's tool calls; allows `tools`"
+    )
     threads: int | None = Field(
         None, ge=1, description="CPU threads of a model in this process, not of vLLM; all cores when left out"
     )

@@ -21,6 +21,7 @@ from quantbento.serving.asgi import Receive, Scope, Send
 from quantbento.serving.generation.engine import Engine
 from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.serving.generation.vllm_process import VLLMProcess
+from quantbento.tasks.text_generation import TextGeneration
 
 WATCH_SECONDS = 0.2
 logger = logging.getLogger("bentoml.serve")
@@ -51,11 +52,16 @@ class VLLMEngine(Engine):
         return self._process is not None and self._process.alive
 
     @property
+    def task(self) -> TextGeneration:
+        assert self._task is not None
+        return self._task
+
+    @property
     def max_model_len(self) -> int:
         return self._running.max_model_len
 
     async def complete(self, prompt: str, max_tokens: int, temperature: float) -> tuple[str, int]:
-        prompt_ids = self._task.prompt_ids(self._task.check(prompt))
+        prompt_ids = self.task.prompt_ids(self.task.check(prompt))
         return await self._running.complete(prompt_ids, max_tokens=max_tokens, temperature=temperature)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,7 +93,8 @@ class VLLMEngine(Engine):
         folder = self.stored.path
         self._task = await asyncio.to_thread(artifact.load_task, folder)
         settings, limit = _engine_settings(self.settings, artifact.describe(folder)), self.settings.max_tokens
-        process = await asyncio.to_thread(VLLMProcess.start, folder, self.names, settings, limit)
+        parser = self.settings.tool_parser
+        process = await asyncio.to_thread(VLLMProcess.start, folder, self.names, settings, limit, parser)
         await process.open()
         return process
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from quantbento.core.errors import InvalidInput
+from quantbento.core.errors import InvalidInput, QuantbentoError, did_you_mean, one_of
 from quantbento.runtimes.vllm_settings import EngineSettings
 
 
@@ -26,7 +26,14 @@ class VLLMProcess:
         self.app: Any = None
 
     @classmethod
-    def start(cls, folder: Path, names: list[str], settings: EngineSettings, max_tokens: int) -> VLLMProcess:
+    def start(
+        cls,
+        folder: Path,
+        names: list[str],
+        settings: EngineSettings,
+        max_tokens: int,
+        tool_parser: str | None = None,
+    ) -> VLLMProcess:
         """Starts the engine's process and waits until it has loaded the model: seconds to minutes.
 
         Args:
@@ -34,6 +41,10 @@ class VLLMProcess:
             names: what requests may call it; the first is what responses call it.
             settings: as the model was judged with.
             max_tokens: new tokens of a request that does not say, and the most for any.
+            tool_parser: vLLM's name of how the model's tool calls read; None where chats have no tools.
+
+        Raises:
+            QuantbentoError: there is no such parser.
         """
         os.environ.update(settings.environment())
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -44,6 +55,9 @@ class VLLMProcess:
 
         limits = json.dumps({"max_new_tokens": max_tokens})
         line = ["--model", str(folder), "--served-model-name", *names, "--override-generation-config", limits]
+        if tool_parser is not None:
+            _check_tool_parser(tool_parser)
+            line += ["--enable-auto-tool-choice", "--tool-call-parser", tool_parser]
         arguments = make_arg_parser(FlexibleArgumentParser()).parse_args([*line, *settings.command_line()])
         context = UsageContext.OPENAI_API_SERVER
         config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(context)
@@ -96,3 +110,13 @@ class VLLMProcess:
     def stop(self) -> None:
         """Ends the engine's process, and what it was doing."""
         self._client.shutdown(timeout=0)
+
+
+def _check_tool_parser(name: str) -> None:
+    from vllm.tool_parsers import ToolParserManager
+
+    known = ToolParserManager.list_registered()
+    if name not in known:
+        raise QuantbentoError(
+            f"vLLM has no tool_parser {name!r}{did_you_mean(name, known)}; allowed: {one_of(sorted(known))}"
+        )
