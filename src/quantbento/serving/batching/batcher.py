@@ -103,9 +103,8 @@ class Batcher:
 
     def learn(self, items: Sequence[Any]) -> None:
         """Runs a batch to learn how long one takes, and raises what the model raises. Before the first request."""
-        start = time.perf_counter()
-        self._model.run(items)
-        self._pace.learn(sum(map(self._model.size, items)), time.perf_counter() - start)
+        _, seconds = self._timed(items)
+        self._pace.learn(sum(map(self._model.size, items)), seconds)
 
     @property
     def busy(self) -> bool:
@@ -191,13 +190,13 @@ class Batcher:
         self._metrics.started(len(batch), size, [start - entry.call.came for entry in batch])
         if self._traced:
             _tell_how_it_ran(batch, start)
-        running = loop.run_in_executor(self._threads, self._model.run, [entry.item for entry in batch])
+        running = loop.run_in_executor(self._threads, self._timed, [entry.item for entry in batch])
 
-        def done(finished: asyncio.Future[list[Any]]) -> None:
+        def done(finished: asyncio.Future[tuple[list[Any], float]]) -> None:
             self._ends.remove(end)
-            self._pace.learn(size, time.perf_counter() - start)
             try:
-                answers = finished.result()
+                answers, seconds = finished.result()
+                self._pace.learn(size, seconds)
             except BaseException as error:  # also where the threads ended
                 for entry in batch:
                     entry.call.fail(error)
@@ -207,6 +206,11 @@ class Batcher:
             self._start_batches(loop)
 
         running.add_done_callback(done)
+
+    def _timed(self, items: Sequence[Any]) -> tuple[list[Any], float]:
+        """The answers and the seconds that they took, in the thread that runs the model."""
+        start = time.perf_counter()
+        return self._model.run(items), time.perf_counter() - start
 
 
 def _tell_how_it_ran(batch: list[Entry], start: float) -> None:
