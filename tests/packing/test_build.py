@@ -16,14 +16,18 @@ from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError, RecipeError
 from quantbento.core.pickling import dump
 from quantbento.core.project_files import LIBRARY
+from quantbento.packing import context
 from quantbento.packing.build import build
 from quantbento.packing.build_files import pinned
+from quantbento.serving import key_file
 from quantbento.serving.services import service_for
+from quantbento.store import signing
 from tests.built_bento import ENCODER, WEIGHTS, built_encoder, built_for_a_gpu, save_stand_in
 from tests.conftest import ROOT, model_store
 from tests.serving.stored import save_stand_in as stand_in
 from tests.serving.test_command import PAIRS
 from tests.store.test_models import flip
+from tests.tampered_models import TAMPERED, trapped
 
 BENTOML = version("bentoml")
 
@@ -309,3 +313,67 @@ def test_without_the_package_for_the_sbom_nothing_is_built(project, bentoml, mon
     with pytest.raises(QuantbentoError, match=r"run: pip install 'quantbento\[pack\]'"):
         build()
     assert not call.exists()
+
+
+# Signatures
+
+
+@pytest.mark.parametrize(("tamper", "said"), TAMPERED.values(), ids=TAMPERED)
+def test_a_model_that_is_not_as_it_was_signed_is_not_packed(project, bentoml, tmp_path, tamper, said):
+    stored = trapped(tmp_path)
+    stored.sign()
+    tamper(stored)
+    call = bentoml("sys.exit(1)")
+    with pytest.raises(QuantbentoError, match=said):
+        build(stored.model.tag, trusted_keys=[stored.trusted])
+    assert not call.exists()
+    assert not stored.mark.exists()
+
+
+def test_a_build_file_without_the_package_is_built_and_who_asked_is_told(project, bentoml, tmp_path):
+    stored = trapped(tmp_path)
+    stored.sign()
+    write_build_file(COMPLETE, args={"model": "trapped"})
+    bentoml("sys.exit('reached')")
+    said: list[str] = []
+    with pytest.raises(QuantbentoError, match="reached"):
+        build(trusted_keys=[stored.trusted], say=said.append)
+    [told] = said
+    assert "packages do not have model-signing and pyopenssl, so its service cannot check the signature" in told
+
+
+def test_keys_without_a_model_are_a_problem(project, tmp_path):
+    stored = trapped(tmp_path)
+    write_build_file(COMPLETE)
+    with pytest.raises(RecipeError, match="names no model, so no signature can be checked"):
+        build(trusted_keys=[stored.trusted])
+
+
+@pytest.mark.slow
+def test_the_signature_and_what_checks_it_are_packed(tmp_path, bento_home, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    stored = trapped(tmp_path)
+    stored.sign()
+    contents = build("trapped", trusted_keys=[stored.trusted])
+    assert {"model-signing", "pyopenssl", "sigstore", "cryptography"} <= contents.packages.keys()
+    [model] = contents.models
+    assert signing.check(model.stored.path, model.stored.tag, [stored.trusted])
+    assert not {"model-signing", "pyopenssl"} & build("trapped").packages.keys()
+    context.write(contents, tmp_path / "image")
+    copied = tmp_path / "image" / "models" / stored.model.tag.replace(":", "/")
+    assert signing.check(copied, stored.model.tag, [stored.trusted])
+    assert not stored.mark.exists()
+
+
+def test_a_file_with_api_keys_is_not_packed(project, bentoml):
+    write_build_file(COMPLETE)
+    call = bentoml("sys.exit(1)")
+    key_file.add(Path("keys"), "ada")
+    [problem] = problems()
+    assert problem.startswith("keys holds API keys")
+    assert not call.exists()
+    write_build_file(COMPLETE, exclude=["keys"])
+    with pytest.raises(QuantbentoError):
+        build()
+    assert call.exists()

@@ -316,3 +316,10 @@ def test_memory_has_room_for_a_large_image(folder):
     """4096 x 4096 pixels of WebP take 252 MB beside the model."""
     save(folder, "image-classification", variant={"peak_memory_bytes": 76 * MIB})
     assert draft("mine").data["args"]["memory"] == "768Mi"
+
+
+def test_the_package_for_signatures_is_there_where_it_is_asked_for(folder):
+    save_stand_in("mine", "tensor", folder / "a")
+    wanted = {"model-signing", "pyopenssl", "sigstore"}
+    assert wanted <= draft("mine", signed=True).packages.keys()
+    assert not wanted & draft("mine").packages.keys()

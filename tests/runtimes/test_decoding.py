@@ -26,9 +26,10 @@ def draws(count=2000, scores=None, **sampling):
         ({"temperature": 1.0, "top_p": 0.95}, [0.1, 0.5, 0.0, 0.4]),
         ({"temperature": 1.0, "top_p": 0.3}, [0.0, 1.0, 0.0, 0.0]),
         ({"temperature": 1e-40}, [0.0, 1.0, 0.0, 0.0]),
+        ({"temperature": 1e-60}, [0.0, 1.0, 0.0, 0.0]),
         ({"temperature": 0.0}, [0.0, 1.0, 0.0, 0.0]),
     ],
-    ids=["as-they-are", "colder", "top-p", "top-p-of-all", "top-p-of-one", "nearly-greedy", "greedy"],
+    ids=["as-they-are", "colder", "top-p", "top-p-of-all", "top-p-of-one", "nearly-greedy", "no-float32", "greedy"],
 )
 def test_tokens_are_drawn_by_their_probability(sampling, expected):
     torch.testing.assert_close(draws(**sampling), torch.tensor(expected), atol=0.04, rtol=0)

@@ -26,6 +26,9 @@ SLOW = (
 
 def main() -> None:
     settings, logs = json.loads(sys.argv[1]), Path(sys.argv[2])
+    metrics = logs / "metrics"  # as `bentoml serve` has it; asked for when prometheus_client is imported
+    metrics.mkdir()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
     _import_what_is_slow()
     started = {}
     for name, environment in settings.items():

@@ -16,6 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from examples.server import bento, serve
 from quantbento.serving.process_metrics import _nvml
+from quantbento.serving.slo import SLOW
+from quantbento.serving.slo_file import read_objectives
+from quantbento.serving.traffic_metrics import OTHER, STATIC, SYSTEM
 from tests.conftest import ROOT, model_store
 from tests.packing.test_keda import vllm_metrics
 from tests.stored_llama import store_llama
@@ -112,6 +115,22 @@ def test_the_dashboard_can_be_imported_with_any_prometheus():
         "job",
         "__rate_interval",
     }
+
+
+def test_the_alerts_targets_are_the_objectives():
+    objectives = read_objectives(ROOT / "deploy/slo.yaml")
+    texts = {rule.get("alert") or rule["record"]: rule["expr"] for rule in RULES}
+    assert f"> 14.4 * {1 - objectives.availability.target:.3f}\n" in texts["QuantbentoErrorBudgetBurnsFast"]
+    assert f"> 6 * {SLOW}\n" in texts["QuantbentoLatencyBudgetBurns"]
+    slow = [text for name, text in texts.items() if name.startswith("quantbento:slow:")]
+    assert all(f'le="{objectives.latency_p95.target}"' in text for text in slow)
+
+
+def test_probes_and_pages_are_no_requests():
+    queries = [target["expr"] for panel in PANELS for target in panel.get("targets", ())]
+    queries += [rule["expr"] for rule in RULES]
+    left_out = {paths for query in queries for paths in re.findall(r'endpoint!~"(.*?)"', query)}
+    assert [set(paths.split("|")) for paths in left_out] == [{*SYSTEM, STATIC, OTHER}]
 
 
 @pytest.mark.slow

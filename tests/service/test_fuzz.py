@@ -133,7 +133,7 @@ def test_what_the_document_says_is_answered(workers, name):
 
 def test_no_mistake_of_a_client_is_logged_as_an_error(workers, logs):
     """Runs after the others. What failed in the model is logged as such."""
-    for log in logs.iterdir():
+    for log in logs.glob("*.log"):
         lines = [
             line for line in log.read_text(errors="replace").splitlines() if "[ERROR]" in line or "Traceback" in line
         ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 
 import httpx
+import numpy as np
 import openai
 import psutil
 import pytest
@@ -13,6 +15,7 @@ import pytest
 import quantbento
 from examples.server import bento, serve
 from quantbento import store
+from quantbento.tasks.text_generation import read_tokenizer
 from tests.conftest import ROOT, model_store
 from tests.stored_llama import store_llama
 from tests.tiny_llama import write_tiny_llama
@@ -33,20 +36,28 @@ def home(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def offline(home) -> str:
-    """The greedy continuation by the offline engine, which has ended when the server starts."""
+def judged(home) -> tuple[str, list[int], list[float]]:
+    """By the offline engine, which has ended when the server starts: the greedy continuation, the prompt's token ids
+    and their log-probabilities from the second on."""
     with model_store(home):
         generator = quantbento.load(NAME)
         try:
-            return generator([PROMPT])[0]["text"]
+            ids = generator.task.text_ids(PROMPT)
+            scored = generator.runtime.score(np.asarray([ids]), 1)["token_logprobs"][0]
+            return generator([PROMPT])[0]["text"], ids, scored.tolist()
         finally:
             generator.close()
 
 
 @pytest.fixture(scope="module")
+def offline(judged) -> str:
+    return judged[0]
+
+
+@pytest.fixture(scope="module")
 def server(home, offline, tmp_path_factory):
     environment = {"BENTOML_HOME": str(home), "PYTHONPATH": str(ROOT), "QUANTBENTO_MODEL": NAME}
-    environment |= {"QUANTBENTO_MAX_TOKENS": "200"}
+    environment |= {"QUANTBENTO_MAX_TOKENS": "200", "QUANTBENTO_TOOL_PARSER": "hermes"}
     log = tmp_path_factory.mktemp("log") / "server.log"
     with serve(bento("service:TextGeneration"), environment, log, START_SECONDS) as server:
         yield server
@@ -102,6 +113,60 @@ def test_who_does_not_say_how_much_gets_no_more_than_the_limit(client):
     assert given.usage.completion_tokens == 200
 
 
+def test_a_prompts_log_probabilities_are_the_offline_engines(client, judged):
+    _, ids, expected = judged
+    asked = {"model": NAME, "prompt": [ids, ids], "max_tokens": 0, "temperature": 0, "echo": True, "logprobs": 2}
+    for choice in client.completions.create(**asked).choices:
+        assert choice.text == PROMPT
+        assert choice.logprobs.token_logprobs[0] is None
+        assert choice.logprobs.token_logprobs[1:] == pytest.approx(expected, abs=0.05)
+        assert len(choice.logprobs.tokens) == len(choice.logprobs.text_offset) == len(ids)
+    one_more = client.completions.create(**asked | {"max_tokens": 1}).choices[0].logprobs
+    assert len(one_more.token_logprobs) == len(ids) + 1
+    assert one_more.token_logprobs[-1] == max(one_more.top_logprobs[-1].values())
+
+
+def test_the_tokenizer_is_the_models_own(server, judged):
+    _, ids, _ = judged
+    assert post(server, "/tokenize", prompt=PROMPT).json()["tokens"] == ids
+    assert post(server, "/detokenize", tokens=ids).json() == {"prompt": PROMPT}
+    assert httpx.get(f"{server.url}/tokenizer_info").json()["eos_token"] == "</s>"
+    assert 'endpoint="/tokenize"' in server.metrics()
+
+
+@pytest.fixture(scope="module")
+def no_spaces(home) -> dict[str, int]:
+    """A bias for JSON without spaces, with which a random model could go on for ever."""
+    with model_store(home):
+        tokenizer = read_tokenizer(store.find(NAME).path)
+    return {str(i): -100 for i in range(len(tokenizer)) if not tokenizer.decode([i]).strip()}
+
+
+NUMBER = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
+ONE_CHAT = {"model": NAME, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 100, "temperature": 0}
+
+
+def test_answers_follow_a_schema_or_are_one_of_some_texts(client, no_spaces):
+    schema = {"type": "json_schema", "json_schema": {"name": "number", "schema": NUMBER, "strict": True}}
+    answer = client.chat.completions.create(**ONE_CHAT, response_format=schema, logit_bias=no_spaces)
+    assert json.loads(answer.choices[0].message.content) in ({"n": 1}, {"n": 2})
+    choice = {"structured_outputs": {"choice": ["yes", "no"]}}
+    answer = client.completions.create(model=NAME, prompt=PROMPT, max_tokens=20, extra_body=choice)
+    assert answer.choices[0].text in ("yes", "no")
+
+
+def test_a_tool_is_called_and_its_answer_taken(client, no_spaces):
+    tool = {"type": "function", "function": {"name": "count", "parameters": NUMBER, "strict": True}}
+    asked = ONE_CHAT | {"tools": [tool], "logit_bias": no_spaces}
+    message = client.chat.completions.create(**asked, tool_choice="required").choices[0].message
+    call = message.tool_calls[0]
+    assert call.function.name == "count"
+    assert json.loads(call.function.arguments) in ({"n": 1}, {"n": 2})
+    answer = {"role": "tool", "tool_call_id": call.id, "content": "done"}
+    again = client.chat.completions.create(**asked | {"messages": [*ONE_CHAT["messages"], message, answer]})
+    assert again.usage.prompt_tokens > 20
+
+
 WRONG = {
     "empty prompt": ("/generate", {"prompt": ""}, "at least 1 character"),
     "blank prompt": ("/generate", {"prompt": "  "}, "must not be empty"),
@@ -112,6 +177,15 @@ WRONG = {
     "OpenAI: longer than the model": ("/v1/completions", {"prompt": "a b " * 1500}, "1024"),
     "OpenAI: a token there is not": ("/v1/completions", {"prompt": [10**6]}, "out of vocabulary"),
     "OpenAI: a bias there is not": ("/v1/completions", {"prompt": "a", "logit_bias": {"99999": 1}}, "vocab"),
+    "OpenAI: no new token": ("/v1/completions", {"prompt": "a", "max_tokens": 0}, "nothing without echo"),
+    "OpenAI: a schema": (
+        "/v1/completions",
+        {
+            "prompt": "a",
+            "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "b"}}},
+        },
+        "Invalid type",
+    ),
     "OpenAI: template": ("/v1/chat/completions", {"messages": [], "chat_template": "{{ 1 }}"}, "messages"),
 }
 
@@ -131,7 +205,7 @@ def test_bentomls_own_endpoints_answer(server, path):
 
 
 def test_vllms_endpoints_that_no_client_should_reach_are_not_there(server):
-    for path in ("/tokenize", "/invocations", "/inference/v1/generate", "/scale_elastic_ep"):
+    for path in ("/v1/responses", "/invocations", "/inference/v1/generate", "/scale_elastic_ep"):
         assert post(server, path).status_code == 404
 
 

@@ -145,3 +145,17 @@ def test_it_becomes_bentomls_process(folder, port, monkeypatch):
     command = serve_command("mine", {}, "127.0.0.1", port)
     command.run()
     assert became == [(sys.executable, [sys.executable, "-m", *command.arguments], command.environment)]
+
+
+def test_public_keys_are_named_from_the_current_folder(folder, port):
+    """The service's working directory is another one."""
+    save_stand_in("mine", "tensor", folder / "a")
+    command = serve_command("mine", {"trusted_keys": "a.pub.pem, /b.pub.pem,"}, "127.0.0.1", port)
+    assert f"trusted_keys={Path.cwd()}/a.pub.pem,/b.pub.pem" in command.arguments
+
+
+def test_a_setting_that_names_a_file_does_so_from_here(folder, port):
+    """The working directory of the process is the service's."""
+    tag = save_stand_in("encoder", "feature-extraction", folder / "artifact").tag
+    arguments = serve_command(tag, {"api_keys_file": "keys"}, "127.0.0.1", port).arguments
+    assert f"api_keys_file={folder / 'empty' / 'keys'}" in arguments

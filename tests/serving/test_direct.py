@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Annotated, Any, Literal
 
@@ -120,3 +121,19 @@ def test_a_mistake_of_the_clients_is_a_line_and_ours_a_traceback(client, caplog)
     assert mistake.exc_info is None
     assert "a secret of the model's" in caplog.text
     assert ours.exc_info
+
+
+def test_a_client_that_leaves_before_its_body_is_whole_is_not_logged(client, caplog):
+    messages = [{"type": "http.request", "body": b'{"numb', "more_body": True}, {"type": "http.disconnect"}]
+    sent = []
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/double", "headers": []}
+    asyncio.run(client.app(scope, receive, send))
+    assert sent[0]["status"] == 499
+    assert caplog.records == []

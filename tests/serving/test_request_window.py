@@ -51,6 +51,13 @@ def test_a_percentile_is_that_of_the_answers_to_a_bucket(now):
     assert window.sums(300).quantile(0.95) == pytest.approx(exact, rel=0.2)
 
 
+def test_within_a_bucket_a_percentile_is_linear(now):
+    window = RequestWindow()
+    for _ in range(100):
+        window.note(200, 0.2)
+    assert window.sums(300).quantile(0.95) == pytest.approx(0.1 + 0.95 * 0.15)
+
+
 def test_a_percentile_beyond_the_last_bound_is_the_bound_and_of_nothing_none(now):
     window = RequestWindow()
     assert window.sums(300).quantile(0.95) is None

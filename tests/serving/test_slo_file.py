@@ -41,7 +41,7 @@ def test_one_is_enough(tmp_path):
 
 def test_every_problem_is_told_with_its_line(tmp_path):
     wrong = "  availability:\n    target: 99.9\n    window: 30\n  eror_rate: {target: 0.1, window: 7d}\n"
-    wrong += "  latency_p95:\n    window: 6h\n    limit: 3\n"
+    wrong += "  latency_p95:\n    window: 6d\n    limit: 3\n"
     first, *told = problems(file_of(tmp_path, wrong, version=2))
     assert first.startswith("7 problems in ")
     assert told == [
@@ -52,7 +52,7 @@ def test_every_problem_is_told_with_its_line(tmp_path):
         "  - line 6: objectives.eror_rate: unknown key; did you mean 'error_rate'?",
         "  - line 7: objectives.latency_p95.target: is required",
         "  - line 8: objectives.latency_p95.window: a window is of days or weeks, from 7d to 90d, such as 30d or 4w, "
-        "not '6h'",
+        "not '6d'",
         "  - line 9: objectives.latency_p95.limit: unknown key (allowed: 'target' or 'window')",
     ]
 

@@ -66,8 +66,8 @@ def build(
         say(f"{stored.tag} did not pass its gates: {'; '.join(failed)}")
     if trusted_keys and not file.packages.keys() >= set(SIGNING):
         say(
-            f"the Bento's packages do not have {' and '.join(SIGNING)}, so its service cannot check the signature; add it to the "
-            f"requirements of {file.path}, or let them be written: quantbento build TAG --trusted-key ..."
+            f"the Bento's packages do not have {' and '.join(SIGNING)}, so its service cannot check the signature; "
+            f"add them to the requirements of {file.path}, or let those be written: quantbento build {chosen.model}"
         )
     contents = Contents.of(_bentoml_build(file, stored.tag if stored else None))
     sbom.write(contents)

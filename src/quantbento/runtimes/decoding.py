@@ -45,7 +45,9 @@ class Choice(LogitsProcessor):
         if self._sampling.temperature == 0:
             return scores
         highest = scores.max(-1, keepdim=True).values  # subtracted, so that a tiny temperature does not overflow
-        probabilities = ((scores - highest) / self._sampling.temperature).softmax(-1)
+        # A temperature that is 0 in the type of the scores would make 0 / 0 of the highest.
+        temperature = max(self._sampling.temperature, torch.finfo(scores.dtype).tiny)
+        probabilities = ((scores - highest) / temperature).softmax(-1)
         probabilities, order = probabilities.sort(descending=True)
         if self._sampling.top_p < 1:
             probabilities[probabilities.cumsum(-1) - probabilities >= self._sampling.top_p] = 0

@@ -18,7 +18,7 @@ from quantbento.serving.served import check_packages
 from quantbento.serving.services import service_for
 from quantbento.store.aliases import failed_gates
 
-FILES = ("api_keys_file", "screen_file")  # settings that name one
+FILES = ("api_keys_file", "screen_file", "slo_file")  # settings that name one
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ def serve_command(tag: str | None, given: Mapping[str, str], host: str, port: in
     service = service_for(task)
     # The working directory is the service's; files are named from this one.
     given = {name: str(Path(value).absolute()) if name in FILES else value for name, value in given.items()}
+    if keys := given.get("trusted_keys"):
+        given["trusted_keys"] = ",".join(str(Path(path.strip()).absolute()) for path in keys.split(",") if path.strip())
     problems = []
     if problem := service.settings.of({"model": stored.tag, **given}).problem:
         problems += problem.splitlines()

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from _bentoml_impl.serde import JSONSerde
 from bentoml.exceptions import BentoMLException
 from pydantic import ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from quantbento.serving.answers import rendered
 from quantbento.serving.asgi import App, Receive, Scope, Send
+from quantbento.serving.errors import ClientLeft
 from quantbento.serving.logs import log_mistake
 from quantbento.serving.problems import Problem, of_validation, send_problem
 from quantbento.serving.request_guard import JSON
@@ -53,6 +54,8 @@ class DirectEndpoints:
         except BentoMLException as error:
             log_mistake(scope["path"], error)
             await send_problem(scope, send, Problem.of(error))
+        except ClientDisconnect:  # in the middle of its body; no mistake of the service's
+            await send_problem(scope, send, Problem.of(ClientLeft()))
         except Exception:
             logger.exception("%s failed", scope["path"])
             await send_problem(scope, send, Problem(500, FAILED))

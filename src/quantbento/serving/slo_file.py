@@ -111,8 +111,9 @@ def _told(error: Any, root: yaml.Node | None) -> str:
 
 
 def _fields(place: tuple[Any, ...]) -> list[str]:
-    model: type[BaseModel] = {(): _File, ("objectives",): Objectives}.get(place, Objective)
-    return list(model.model_fields)
+    if not place:
+        return list(_File.model_fields)
+    return list(Objectives.model_fields if place == ("objectives",) else Objective.model_fields)
 
 
 def _line(node: yaml.Node | None, place: tuple[Any, ...]) -> int:

@@ -90,8 +90,8 @@ def verify(folder: Path, tag: str) -> dict[str, Any]:
 
 
 def hash_files(folder: Path) -> dict[str, str]:
-    """The sha256 of every file but the manifest, its signature and BentoML's own, by path. For a link its target path counts, not the
-    target's content, so that a link put in a file's place is noticed."""
+    """The sha256 of every file but the manifest, its signature and BentoML's own, by path. For a link its target path
+    counts, not the target's content, so that a link put in a file's place is noticed."""
     hashes = {}
     for parent, folders, names in os.walk(folder):
         links = [n for n in folders if (Path(parent) / n).is_symlink()]

@@ -57,11 +57,9 @@ class StoredModel:
         """The manifest, after every file was hashed and matched; raises `StoreError` if one does not match."""
         return manifest.verify(self.path, self.tag)
 
-    def load(
-        self, threads: int | None = None, device: str = AUTO, trusted_keys: Sequence[Path] = ()
-    ) -> LoadedModel:
-        """The model, after `verify`, and after `signing.check` where keys are given. Logs a warning if this CPU computes
-        INT8 differently."""
+    def load(self, threads: int | None = None, device: str = AUTO, trusted_keys: Sequence[Path] = ()) -> LoadedModel:
+        """The model, after `verify`, and after `signing.check` if there are trusted keys. Logs a warning if this CPU
+        computes INT8 differently."""
         if trusted_keys:
             signing.check(self.path, self.tag, trusted_keys)
         judged_on = self.verify().get("environment", {})

@@ -8,6 +8,7 @@ change later, and nothing is loaded by what it says.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,7 +103,7 @@ def check(folder: Path, tag: str, keys: Sequence[Path]) -> Path:
                 return key
             reasons.append(f"the signature does not cover {manifest.MANIFEST}")
         except Exception as error:  # of a damaged file, the package raises any
-            reasons.append(str(error).strip().rstrip(".") or type(error).__name__)
+            reasons.append(_said(error))
     raise _not_trusted(tag, keys, "; ".join(dict.fromkeys(reasons)))
 
 
@@ -111,6 +112,14 @@ def _not_trusted(tag: str, keys: Sequence[Path], reason: str) -> NotTrusted:
         f"{tag} is not signed by a trusted key: {reason}. Checked against: {', '.join(map(str, keys)) or 'no key'}. "
         f"If the model is the one you mean, sign it: quantbento sign {tag} --key NAME{PRIVATE}"
     )
+
+
+def _said(error: Exception) -> str:
+    """The package's error. Of files that differ it gives the hashes in bytes; only their names are kept."""
+    text = str(error).strip().rstrip(".")
+    if changed := re.findall(r"Hash mismatch for \W*([^'\\]+)", text):
+        return f"{', '.join(changed)} is not what was signed"
+    return text or type(error).__name__
 
 
 def _hashing(*ignored: str) -> Any:

@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 
 from quantbento.serving.generation.guard import GenerationGuard
 from quantbento.serving.generation.settings import GenerationSettings
+from quantbento.serving.request_guard import RequestGuard
 
 LIMITS = GenerationSettings(max_tokens=100)
 PATH = "/v1/completions"
@@ -73,3 +74,43 @@ def test_the_engine_is_told_that_the_client_left():
     scope = {"type": "http", "method": "POST", "path": PATH, "headers": []}
     asyncio.run(GenerationGuard(engine, LIMITS)(scope, receive, None))
     assert told == ["http.request", "http.disconnect"]
+
+
+def test_a_body_that_turns_out_too_large_is_413(client):
+    """Without a declared length, as chunks; the application is mounted, so nobody further out sees the error."""
+    guarded = RequestGuard(Starlette(routes=[Route(PATH, GenerationGuard(echo, LIMITS), methods=["POST"])]), 1000)
+    response = TestClient(guarded).post(PATH, content=iter([b'{"prompt": "', b"a" * 2000, b'"}']))
+    assert response.status_code == 413
+    assert "max_body_bytes" in response.json()["error"]["message"]
+
+
+def test_a_client_that_leaves_before_its_body_is_whole_is_no_error():
+    sent = []
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(GenerationGuard(echo, LIMITS)({"type": "http", "path": PATH, "headers": []}, receive, send))
+    assert sent[0]["status"] == 499
+
+
+def test_a_prompt_that_breaks_a_rule_is_refused_by_the_rules_name_alone():
+    asked = []
+
+    def rule(request):
+        asked.append(request)
+        return "patterns: secret" if "swordfish" in request.prompt else None
+
+    route = Route(PATH, GenerationGuard(echo, LIMITS, rule), methods=["POST"])
+    client = TestClient(Starlette(routes=[route]))
+    assert client.post(PATH, json={"prompt": "a"}).status_code == 200
+    response = client.post(PATH, json={"prompt": "swordfish"})
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert (error["message"], error["param"]) == ("prompt: refused by this service's rule patterns: secret", "prompt")
+    assert "swordfish" not in response.text
+    assert client.post(PATH, json={"prompt": "swordfish", "n": 0}).json()["error"]["param"] == "n"
+    assert len(asked) == 2  # what is wrong anyway is not screened

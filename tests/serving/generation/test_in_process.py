@@ -9,7 +9,6 @@ import threading
 import time
 
 import httpx
-import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -138,47 +137,6 @@ def test_who_does_not_say_how_much_gets_openais_default_or_what_the_model_has_ro
     assert full["usage"]["total_tokens"] == 1024
     chat = client.post("/v1/chat/completions", json={"messages": CHAT, **asked}).json()
     assert chat["usage"]["completion_tokens"] == 200
-
-
-def test_a_prompts_log_probabilities_are_those_of_the_loaded_artifact(client, offline):
-    prompts = [offline.task.text_ids(PROMPT), offline.task.text_ids("class A(B):")]
-    answer = complete(client, prompt=prompts, echo=True, logprobs=3, max_tokens=0)
-    for ids, choice in zip(prompts, answer["choices"], strict=True):
-        expected = offline.runtime.score(np.asarray([ids]), 3)
-        told = choice["logprobs"]
-        assert (choice["text"], choice["finish_reason"]) == (offline.task.tokenizer.decode(ids), "length")
-        assert (told["token_logprobs"][0], told["top_logprobs"][0], told["text_offset"][0]) == (None, None, 0)
-        assert told["token_logprobs"][1:] == pytest.approx(expected["token_logprobs"][0].tolist())
-        highest = [max(listed.values()) for listed in told["top_logprobs"][1:]]
-        assert highest == pytest.approx(expected["top_logprobs"][0, :, 0].tolist())
-    assert answer["usage"]["completion_tokens"] == 0
-
-
-def test_what_is_generated_is_scored_too_and_greedy_tokens_are_the_most_probable(client):
-    echoed = complete(client, echo=True, logprobs=1, max_tokens=4)
-    alone = complete(client, logprobs=1, max_tokens=4)["choices"][0]
-    choice, prompt = echoed["choices"][0], echoed["usage"]["prompt_tokens"]
-    assert choice["text"] == PROMPT + alone["text"]
-    assert choice["logprobs"]["tokens"][prompt:] == alone["logprobs"]["tokens"]
-    assert choice["logprobs"]["token_logprobs"][prompt:] == alone["logprobs"]["token_logprobs"]
-    assert len(alone["logprobs"]["tokens"]) == 4
-    for own, listed in zip(alone["logprobs"]["token_logprobs"], alone["logprobs"]["top_logprobs"], strict=True):
-        assert own == max(listed.values())
-
-
-def test_a_prompt_as_long_as_the_model_takes_is_scored(client):
-    told = complete(client, prompt=[5] * 1024, echo=True, logprobs=0, max_tokens=0)["choices"][0]["logprobs"]
-    assert len(told["token_logprobs"]) == len(told["tokens"]) == 1024
-    one = complete(client, prompt=[5], echo=True, logprobs=1, max_tokens=0)["choices"][0]["logprobs"]
-    assert one["token_logprobs"] == [None]
-
-
-def test_echo_alone_is_the_prompt_before_each_text(client):
-    answer = complete(client, prompt=[PROMPT, "class"], echo=True, n=2, max_tokens=2)
-    texts = [choice["text"] for choice in answer["choices"]]
-    assert [text.startswith(PROMPT) for text in texts] == [True, True, False, False]
-    assert all(text.startswith("class") for text in texts[2:])
-    assert answer["choices"][0]["logprobs"] is None
 
 
 WRONG = {

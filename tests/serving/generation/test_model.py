@@ -59,6 +59,7 @@ REFUSED = {
         "'threads' has no effect on a model that runs on vllm",
     ),
     "a setting of vLLM": ("in-process", {"max_model_len": "64"}, "'max_model_len' is vLLM's, and has no effect"),
+    "a parser of vLLM's": ("in-process", {"tool_parser": "hermes"}, "'tool_parser' is vLLM's, and has no effect"),
     "also as it would be by default": ("in-process", {"dtype": "auto"}, "'dtype' is vLLM's, .* runs on transformers"),
 }
 
@@ -150,3 +151,45 @@ def test_generate_gives_text_tokens_and_seconds_and_refuses_a_blank_prompt(parro
     assert 0 < answer["inference_time"] < 60
     with pytest.raises(InvalidArgument, match=r"^must not be empty"):
         asyncio.run(served_model.generate(" ", 4, 0))
+
+
+@pytest.fixture
+def rules(tmp_path) -> Path:
+    (tmp_path / "screen.yaml").write_text("phrases: [swordfish]")
+    return tmp_path / "screen.yaml"
+
+
+def test_a_file_of_rules_screens_every_way_to_ask(parrot, rules):
+    screened = ServedLanguageModel(GenerationSettings(screen_file=rules), "parrot")
+    ids = tokenizer_of(Path(__file__).read_text(encoding="utf-8"))("a swordfish")["input_ids"]
+    chat = [{"role": "user", "content": [{"type": "text", "text": "a Swordfish"}]}]
+    with TestClient(screened.app) as client:
+        end = time.monotonic() + 60
+        while not screened.ready:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        for path, field, asked in (
+            ("/v1/completions", "prompt", "a swordfish"),
+            ("/v1/completions", "prompt", ["hi", "a swordfish"]),
+            ("/v1/completions", "prompt", ids),
+            ("/v1/completions", "prompt", [[5, 2**31 - 1], ids]),
+            ("/v1/chat/completions", "messages", chat),
+        ):
+            response = client.post(path, json={field: asked})
+            assert response.status_code == 400, asked
+            assert response.json()["error"]["message"] == f"{field}: refused by this service's rule phrases: number 1"
+        assert client.post("/v1/completions", json={"prompt": "hi"}).status_code == 200
+        with pytest.raises(InvalidArgument, match=r"rule phrases: number 1$"):
+            asyncio.run(screened.generate("a swordfish", 4, 0))
+    _, unscreened = parrot
+    assert unscreened.post("/v1/completions", json={"prompt": "a swordfish"}).status_code == 200
+
+
+def test_a_wrong_file_of_rules_ends_the_start_and_no_build(home, rules, monkeypatch):
+    monkeypatch.setattr(served, "missing_packages", lambda names: [])
+    settings = GenerationSettings(screen_file=rules)
+    ServedLanguageModel(settings, "tiny").preflight()
+    rules.write_text("patterns: {open: (a}")
+    assert settings.problem is None
+    with pytest.raises(CannotServe, match=r"patterns\.open: no regular expression"):
+        ServedLanguageModel(settings, "tiny").preflight()

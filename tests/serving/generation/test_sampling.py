@@ -70,6 +70,10 @@ def test_a_field_that_would_have_no_effect_is_named(asked):
     assert "the gguf runtime " in refused.value.message
 
 
+def test_a_completions_log_probabilities_and_echo_are_done():
+    refuse_unsupported(completion(logprobs=0, echo=True, max_tokens=0), ["m:1"], "gguf")
+
+
 def test_messages_of_tools_are_refused():
     called = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     for message in (

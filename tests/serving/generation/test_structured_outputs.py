@@ -35,7 +35,12 @@ BEYOND = {
     "a file": ({"$ref": "file:///etc/passwd"}, "only references inside of it"),
     "a long pattern": ({"pattern": "a" * 129}, "a pattern of 129 characters"),
     "a property's long pattern": ({"patternProperties": {"a" * 129: {}}}, "a pattern of 129 characters"),
-    "a pattern of many": ({"pattern": "(a{100}){1,100}"}, "10000 repetitions, must be at most 1000"),
+    "a pattern of many": ({"pattern": "(a{100}){1,100}"}, "up to 10000 repetitions"),
+    "a pattern of more": ({"pattern": "a{1,129}"}, "must be at most 128"),
+    "a pattern of far more": ({"pattern": "a{10000000000}"}, "must be at most 128"),
+    "a reference over many": ({str(i): {"$ref": f"#/{i + 1}"} for i in range(40)}, "more than 32 others"),
+    "a reference to itself": ({"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}, "leads to itself"),
+    "a circle": ({"a": {"$ref": "#/b"}, "b": {"$ref": "#/a"}}, "leads to itself"),
     "a NUL": ({"pattern": "a\0"}, "control characters"),
     "a long text": ({"minLength": 1001}, "minLength 1001"),
     "a long list": ({"items": {"maxItems": 1e9}}, "maxItems 1000000000.0"),
@@ -48,9 +53,16 @@ def test_a_schema_beyond_a_limit_is_refused(schema, said):
         checked_schema(schema)
 
 
-@pytest.mark.parametrize(
-    "schema", [{}, PERSON, nested(30), {"properties": {"pattern": {"type": "string"}, "minLength": {}}}]
-)
+WITHIN = {
+    "empty": {},
+    "an object": PERSON,
+    "a reference": {"$ref": "#/$defs/a~1b", "$defs": {"a/b": PERSON}},
+    "nested": nested(30),
+    "properties that are called like keywords": {"properties": {"pattern": {"type": "string"}, "minLength": {}}},
+}
+
+
+@pytest.mark.parametrize("schema", WITHIN.values(), ids=WITHIN)
 def test_a_schema_within_them_passes_as_it_is(schema):
     assert checked_schema(schema) is schema
 

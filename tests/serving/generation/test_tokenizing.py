@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from quantbento.serving.errors import EngineUnavailable
+from quantbento.serving.errors import BodyTooLarge, EngineUnavailable
 from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.serving.generation.tokenizing import REQUESTS, TokenizingEndpoint
 from tests.tiny_llama import TEMPLATE, tokenizer_of
@@ -112,3 +113,22 @@ def test_another_model_is_404_and_one_that_starts_503(client):
     response = client_of(starting).get("/tokenizer_info")
     assert (response.status_code, response.json()["detail"]) == (503, "the engine is starting")
     assert response.headers["retry-after"]
+
+
+def test_a_body_that_is_too_large_and_a_client_that_left_are_no_failures():
+    settings, sent = GenerationSettings(), []
+
+    async def send(message):
+        sent.append(message)
+
+    async def too_large():
+        raise BodyTooLarge("too large")
+
+    async def left():
+        return {"type": "http.disconnect"}
+
+    endpoint = TokenizingEndpoint("/tokenize", lambda: None, settings)
+    scope = {"type": "http", "method": "POST", "path": "/tokenize", "headers": []}
+    for receive in (too_large, left):
+        asyncio.run(endpoint(scope, receive, send))
+    assert [message["status"] for message in sent if "status" in message] == [413, 499]

@@ -16,6 +16,7 @@ TOOL = {
     "function": {"name": "weather", "description": "of a town", "parameters": {"type": "object"}},
 }
 CALL = {"id": "call-1", "type": "function", "function": {"name": "weather", "arguments": '{"town": "Oslo"}'}}
+LONG = {"name": "weather", "arguments": "a" * 2001}
 LIMITS = GenerationSettings(tool_parser="hermes", max_characters=2000)
 
 

@@ -39,7 +39,7 @@ class Process:
     may_start: threading.Event
 
     @classmethod
-    def start(cls, folder, names, settings, max_tokens) -> Process:
+    def start(cls, folder, names, settings, max_tokens, tool_parser) -> Process:
         assert cls.may_start.wait(10)
         process = cls()
         process.alive, process.stopped, process.names, process.settings = True, False, names, settings
@@ -136,7 +136,7 @@ def test_the_engine_runs_as_it_was_judged(engines):
 def test_only_generation_is_exposed(engines):
     engines.may_start.set()
     with TestClient(ServedLanguageModel(GenerationSettings(), "tiny").app) as client:
-        for path in ("/tokenize", "/v1/embeddings", "/invocations", "/docs"):
+        for path in ("/v1/responses", "/v1/embeddings", "/invocations", "/docs"):
             assert client.post(path, json={}).status_code == 404
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
 from pydantic import ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from quantbento.serving.asgi import App, Message, Receive, Scope, Send
+from quantbento.serving.errors import BodyTooLarge, ClientLeft
 from quantbento.serving.generation.body import problem
 from quantbento.serving.generation.requests import ChatRequest, CompletionRequest, GenerationRequest
 from quantbento.serving.generation.settings import GenerationSettings
@@ -15,6 +19,8 @@ REQUESTS: dict[str, type[GenerationRequest]] = {
     "/v1/completions": CompletionRequest,
     "/v1/chat/completions": ChatRequest,
 }
+BrokenRule = Callable[[GenerationRequest], str | None]
+REFUSED = "refused by this service's rule"
 
 
 class GenerationGuard:
@@ -24,17 +30,26 @@ class GenerationGuard:
     twice, a number in quotes).
     """
 
-    def __init__(self, app: App, limits: GenerationSettings) -> None:
-        self.app, self.limits = app, limits
+    def __init__(self, app: App, limits: GenerationSettings, broken_rule: BrokenRule | None = None) -> None:
+        """`broken_rule` names the rule for prompts that a checked request breaks, and may take a moment."""
+        self.app, self.limits, self.broken_rule = app, limits, broken_rule
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = REQUESTS[scope["path"]]
-        body = await Request(scope, receive).body()
         try:
+            body = await Request(scope, receive).body()
             checked = request.model_validate_json(body, context=self.limits)
+        except (BodyTooLarge, ClientDisconnect) as error:  # raised further, they would be answered with 500
+            told = error if isinstance(error, BodyTooLarge) else ClientLeft()
+            await openai_error(int(told.error_code), str(told))(scope, receive, send)
+            return
         except ValidationError as error:
             message, field = problem(error, request)
             await openai_error(400, message, field)(scope, receive, send)
+            return
+        if self.broken_rule and (rule := await asyncio.to_thread(self.broken_rule, checked)):
+            field = "messages" if request is ChatRequest else "prompt"
+            await openai_error(400, f"{field}: {REFUSED} {rule}", field)(scope, receive, send)
             return
         passed_on = checked.model_dump_json(exclude_unset=True).encode()
         headers = [(k, v) for k, v in scope["headers"] if k not in (b"content-length", b"content-type")]

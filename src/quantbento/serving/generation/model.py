@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator
+from functools import cached_property
 from typing import Any
 
 from bentoml.exceptions import InvalidArgument
@@ -24,8 +25,11 @@ from quantbento.serving.asgi import Receive, Scope, Send
 from quantbento.serving.bento import Packed
 from quantbento.serving.errors import CannotServe, EngineUnavailable
 from quantbento.serving.generation.engine import Engine
-from quantbento.serving.generation.guard import REQUESTS, GenerationGuard
+from quantbento.serving.generation.guard import REFUSED, REQUESTS, GenerationGuard
 from quantbento.serving.generation.in_process import InProcessEngine
+from quantbento.serving.generation.requests import GenerationRequest
+from quantbento.serving.generation.screen import Screen
+from quantbento.serving.generation.screened_texts import texts_of
 from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.serving.generation.tokenizing import REQUESTS as TOKENIZING
 from quantbento.serving.generation.tokenizing import TokenizingEndpoint
@@ -51,7 +55,7 @@ class ServedLanguageModel(Served):
 
     def __init__(self, settings: GenerationSettings, default: str | None = None, packed: Packed | None = None) -> None:
         super().__init__(settings, "text-generation", default, packed)
-        guarded = GenerationGuard(self._answer, settings)
+        guarded = GenerationGuard(self._answer, settings, self._broken_rule if settings.screen_file else None)
         routes = [Route(MODELS, self._models), *(Route(path, guarded, methods=["POST"]) for path in REQUESTS)]
         for path, request in TOKENIZING.items():
             endpoint = TokenizingEndpoint(path, self.ready_engine, settings)
@@ -82,9 +86,11 @@ class ServedLanguageModel(Served):
 
         Raises:
             EngineUnavailable: 503, it is starting.
-            InvalidArgument: 400, the prompt is blank, or longer than the model takes.
+            InvalidArgument: 400, the prompt is blank, longer than the model takes, or breaks a rule of `screen_file`.
         """
         start = time.perf_counter()
+        if self._screen and (rule := await asyncio.to_thread(self._screen.broken_rule, [prompt])):
+            raise InvalidArgument(f"prompt: {REFUSED} {rule}")
         try:
             text, tokens = await self.ready_engine().complete(prompt, max_tokens, temperature)
         except InvalidInput as error:
@@ -97,6 +103,16 @@ class ServedLanguageModel(Served):
     def names(self) -> list[str]:
         """What requests may call the model: its full tag, which is what responses call it, or without the version."""
         return [self.stored.tag, self.stored.tag.partition(":")[0]]
+
+    @cached_property
+    def _screen(self) -> Screen | None:
+        path = self.settings.screen_file
+        return None if path is None else Screen.read(path)
+
+    def _broken_rule(self, asked: GenerationRequest) -> str | None:
+        if self._screen is None or not self.ready:  # `_answer` says that it is not
+            return None
+        return self._screen.broken_rule(texts_of(asked, self.ready_engine().task.tokenizer.decode))
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -114,6 +130,7 @@ class ServedLanguageModel(Served):
     async def _run_or_end(self) -> None:
         try:
             await asyncio.to_thread(self.check_signature, self.stored)
+            _ = self._screen  # whose file was right when the service was started
             kind = _engine_of(artifact.describe(self.stored.path))
             self._engine = kind(self.stored, self.names(), self.settings)
             await self._engine.run()

@@ -63,7 +63,8 @@ def refuse_unsupported(asked: GenerationRequest, names: list[str], runtime: str)
         if value is not None and not any(type(value) is type(h) and value == h for h in harmless):
             raise Refused(f"{field}: the {runtime} runtime cannot do this; leave it out", field)
     for field in whole_only:
-        if asked.stream and getattr(asked, field) not in (None, False):
+        value = getattr(asked, field)
+        if asked.stream and value is not None and value is not False:
             raise Refused(f"{field}: the {runtime} runtime tells this without stream only", field)
     if isinstance(asked, ChatRequest) and any(m.role == "tool" or m.tool_calls for m in asked.messages):
         raise Refused(f"messages: the {runtime} runtime cannot call tools; leave their messages out", "messages")

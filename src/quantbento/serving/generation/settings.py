@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
 
 from quantbento.runtimes.vllm_settings import EngineSettings
+from quantbento.serving.generation.screen import Screen
 from quantbento.serving.settings import Settings
 
 
@@ -31,6 +33,7 @@ class GenerationSettings(Settings, EngineSettings):
     tool_parser: str | None = Field(
         None, pattern=r"^[a-zA-Z0-9_.-]+$", description="vLLM's parser of this model's tool calls; allows `tools`"
     )
+    screen_file: Path | None = Field(None, description="prompts are refused by the rules of this YAML file")
     threads: int | None = Field(
         None, ge=1, description="CPU threads of a model in this process, not of vLLM; all cores when left out"
     )
@@ -40,6 +43,11 @@ class GenerationSettings(Settings, EngineSettings):
         if self.gpu and self.tensor_parallel_size > self.gpu:
             raise ValueError(f"tensor_parallel_size={self.tensor_parallel_size} needs as many GPUs, not gpu={self.gpu}")
         return self
+
+    def check_files(self) -> None:
+        super().check_files()
+        if self.screen_file is not None:
+            Screen.read(self.screen_file)
 
     def engine_settings_given(self) -> dict[str, Any]:
         """Those of vLLM's engine that `--arg` or the environment gives."""

@@ -20,10 +20,11 @@ MAX_DEPTH = 32  # of the document: a property of an object is three levels
 MAX_PROPERTIES = 256
 MAX_CHOICES = 1_024  # in `enum`, `anyOf` and their like, all together
 MAX_PATTERN = 128  # characters
-MAX_REPETITIONS = 1_000  # of one `{n,m}` in a pattern or all nested ones, of items, of characters
+MAX_COUNT = 128  # in one `{n,m}` of a pattern; vLLM's compiler fails on more
+MAX_REPETITIONS = 1_000  # of all `{n,m}` of a pattern multiplied, of items, of characters
 REPEATED = ("minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties")
 LISTS = ("enum", "anyOf", "oneOf", "allOf")
-COUNT = re.compile(r"\{(\d{1,9})(?:,(\d{0,9}))?\}")
+COUNT = re.compile(r"\{(\d+)(?:,(\d*))?\}")
 
 
 def checked_schema(schema: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def checked_schema(schema: dict[str, Any]) -> dict[str, Any]:
     for node in _objects(schema):
         properties += _length(node.get("properties")) + _length(node.get("patternProperties"))
         choices += sum(_length(node.get(name)) for name in LISTS)
-        _check_reference(node)
+        _check_reference(node, schema)
         for pattern in (node.get("pattern"), *_keys(node.get("patternProperties"))):
             _check_pattern(pattern)
         for name in REPEATED:
@@ -95,10 +96,24 @@ def _objects(value: Any, depth: int = 1) -> Iterator[dict[str, Any]]:
         yield from _objects(inner, depth + 1)
 
 
-def _check_reference(node: dict[str, Any]) -> None:
+def _check_reference(node: dict[str, Any], schema: dict[str, Any]) -> None:
     for name in ("$ref", "$dynamicRef"):
         if isinstance(target := node.get(name), str) and not target.startswith("#"):
             raise ValueError(f"{name} {target!r:.80} in a schema: only references inside of it, which begin with '#'")
+    seen: list[Any] = []
+    while isinstance(node, dict) and isinstance(target := node.get("$ref"), str):
+        if target in seen or len(seen) == MAX_DEPTH:
+            raise ValueError(f"$ref {target!r:.80} in a schema leads to itself, or over more than {MAX_DEPTH} others")
+        seen.append(target)
+        node = _at(schema, target)
+
+
+def _at(schema: dict[str, Any], pointer: str) -> Any:
+    """What a JSON pointer such as `#/$defs/a` names; None where there is nothing."""
+    found: Any = schema
+    for part in pointer.removeprefix("#").split("/")[1:]:
+        found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
+    return found
 
 
 def _check_pattern(pattern: Any) -> None:
@@ -110,7 +125,9 @@ def _check_pattern(pattern: Any) -> None:
         raise ValueError("a pattern with control characters in a schema")
     repetitions = 1
     for low, high in COUNT.findall(pattern):
-        repetitions *= max(1, int(high or low))
+        if (count := int(high or low)) > MAX_COUNT:
+            raise ValueError(f"{{{count}}} in a pattern of a schema, must be at most {MAX_COUNT}")
+        repetitions *= max(1, count)
     if repetitions > MAX_REPETITIONS:
         raise ValueError(f"a pattern of up to {repetitions} repetitions in a schema, must be at most {MAX_REPETITIONS}")
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, StringConstraints, ValidationError, ValidationInfo
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from quantbento.core.errors import InvalidInput
 from quantbento.serving.asgi import Receive, Scope, Send
-from quantbento.serving.errors import EngineUnavailable
+from quantbento.serving.errors import BodyTooLarge, ClientLeft, EngineUnavailable
 from quantbento.serving.generation.body import Body, Name, check_length, check_token_ids, limits_of, problem
 from quantbento.serving.generation.engine import Engine
 from quantbento.serving.generation.settings import GenerationSettings
@@ -123,8 +123,10 @@ class TokenizingEndpoint:
                 return
             # In a thread: a long text takes tenths of a second.
             answer = await asyncio.to_thread(_answer, asked, engine)
-        except EngineUnavailable as error:
+        except (BodyTooLarge, EngineUnavailable) as error:
             await send_problem(scope, send, Problem.of(error))
+        except ClientDisconnect:
+            await send_problem(scope, send, Problem.of(ClientLeft()))
         except InvalidInput as error:
             await send_problem(scope, send, Problem(400, error.message))
         else:
