@@ -72,3 +72,26 @@ def test_an_error_of_the_endpoints_is_its_own():
 
     with pytest.raises(TimeoutError, match="of a database"):
         client_of(endpoint).get("/")
+
+
+def test_a_task_that_would_begin_while_the_deadline_passes_is_504():
+    """Starlette sends files from a task of its own, which the cancellation reaches a moment later."""
+
+    async def app(scope, receive, send):
+        async def begin():
+            time.sleep(0.02)
+            for _ in range(2):  # so that it runs between the deadline and the cancellation
+                await asyncio.sleep(0)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(begin())
+
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    asyncio.run(Deadlines(app, 0.01)({"type": "http", "path": "/", "headers": []}, None, send))
+    assert [m["status"] for m in sent if "status" in m] == [504]

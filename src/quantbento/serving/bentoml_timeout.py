@@ -13,7 +13,6 @@ from starlette.responses import JSONResponse
 
 from quantbento.serving.asgi import App, Message, Receive, Scope, Send
 
-
 LATER = 0.1  # seconds, so that this project's own deadline, which says more, comes first
 
 

@@ -16,6 +16,7 @@ from quantbento.serving.request_state import current_request
 # Headers, with what makes seconds of their numbers.
 SAID_IN = {b"x-request-timeout": 1.0, b"x-envoy-expected-rq-timeout-ms": 0.001, b"x-stainless-read-timeout": 1.0}
 LEAST = 0.001
+LATE = 1.0  # the cancellation is on its way, and ends this wait at once
 
 
 class Deadlines:
@@ -39,6 +40,8 @@ class Deadlines:
                 async def sending(message: Message) -> None:
                     nonlocal begun
                     if not begun:
+                        if limit.expired():  # while a task of the endpoint's was about to begin
+                            await asyncio.sleep(LATE)
                         begun = True
                         limit.reschedule(None)
                     await send(message)
