@@ -6,12 +6,11 @@ the timeout. Where many requests are answered in a second, that is most of the m
 
 from __future__ import annotations
 
-import asyncio
-
 from bentoml._internal.server.http import traffic
 from starlette.responses import JSONResponse
 
-from quantbento.serving.asgi import App, Message, Receive, Scope, Send
+from quantbento.serving.asgi import App, Receive, Scope, Send
+from quantbento.serving.time_limit import begins_within
 
 LATER = 0.1  # seconds, so that this project's own deadline, which says more, comes first
 
@@ -26,21 +25,7 @@ class TimeoutMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        try:
-            async with asyncio.timeout(self.timeout + LATER) as limit:
-                begun = False
-
-                async def sending(message: Message) -> None:
-                    nonlocal begun
-                    if not begun:
-                        begun = True
-                        limit.reschedule(None)
-                    await send(message)
-
-                await self.app(scope, receive, sending)
-        except TimeoutError:
-            if not limit.expired():
-                raise
+        if not await begins_within(self.timeout + LATER, self.app, scope, receive, send):
             said = {"error": f"Not able to process the request in {self.timeout} seconds"}
             await JSONResponse(said, status_code=504)(scope, receive, send)
 

@@ -6,17 +6,16 @@ in the headers by which Envoy and OpenAI's clients say it. What would be late is
 
 from __future__ import annotations
 
-import asyncio
 import math
 
-from quantbento.serving.asgi import App, Message, Receive, Scope, Send
+from quantbento.serving.asgi import App, Receive, Scope, Send
 from quantbento.serving.problems import respond
 from quantbento.serving.request_state import current_request
+from quantbento.serving.time_limit import begins_within
 
 # Headers, with what makes seconds of their numbers.
 SAID_IN = {b"x-request-timeout": 1.0, b"x-envoy-expected-rq-timeout-ms": 0.001, b"x-stainless-read-timeout": 1.0}
 LEAST = 0.001
-LATE = 1.0  # the cancellation is on its way, and ends this wait at once
 
 
 class Deadlines:
@@ -31,25 +30,13 @@ class Deadlines:
             await self.app(scope, receive, send)
             return
         seconds = self._allowed(scope)
-        begun = False
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                if (state := current_request()) is not None:
-                    state.deadline = limit.when() or math.inf
+        state = current_request()
 
-                async def sending(message: Message) -> None:
-                    nonlocal begun
-                    if not begun:
-                        if limit.expired():  # while a task of the endpoint's was about to begin
-                            await asyncio.sleep(LATE)
-                        begun = True
-                        limit.reschedule(None)
-                    await send(message)
+        def told(deadline: float | None) -> None:
+            if state is not None:
+                state.deadline = deadline or math.inf
 
-                await self.app(scope, receive, sending)
-        except TimeoutError:
-            if begun or not limit.expired():
-                raise
+        if not await begins_within(seconds, self.app, scope, receive, send, told):
             await respond(scope, send, 504, f"not answered in {seconds:g} seconds")
 
     def _allowed(self, scope: Scope) -> float:
