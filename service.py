@@ -219,7 +219,8 @@ class TensorModel(BatchService):
 @bentoml.service(**generation.service_config())
 @bentoml.asgi_app(language_model.app)
 class TextGeneration(ModelService):
-    """Prompts to texts: /generate, and OpenAI's /v1/completions, /v1/chat/completions and /v1/models."""
+    """Prompts to texts: /generate, and OpenAI's /v1/completions, /v1/chat/completions and /v1/models. Its tokenizer as
+    vLLM has it: /tokenize, /detokenize and /tokenizer_info."""
 
     served = language_model
 
