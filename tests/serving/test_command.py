@@ -15,6 +15,7 @@ from quantbento.serving import command as command_module
 from quantbento.serving import served
 from quantbento.serving.command import serve_command
 from quantbento.serving.services import service_for
+from quantbento.store import aliases
 from tests.conftest import ROOT
 from tests.serving.stored import save_stand_in
 from tests.serving.test_services import write_own
@@ -159,3 +160,13 @@ def test_a_setting_that_names_a_file_does_so_from_here(folder, port):
     tag = save_stand_in("encoder", "feature-extraction", folder / "artifact").tag
     arguments = serve_command(tag, {"api_keys_file": "keys"}, "127.0.0.1", port).arguments
     assert f"api_keys_file={folder / 'empty' / 'keys'}" in arguments
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [({}, None), ({"follow": "true"}, "mine:production"), ({"follow": "no"}, None)]
+)
+def test_a_service_that_follows_is_given_the_alias(folder, port, given, named):
+    stored = save_stand_in("mine", "tensor", folder / "a")
+    aliases.promote("mine", "production")
+    command = serve_command("mine:production", given, "127.0.0.1", port)
+    assert f"model={named or stored.tag}" in command.arguments

@@ -56,7 +56,8 @@ def serve_command(tag: str | None, given: Mapping[str, str], host: str, port: in
         QuantbentoError: there is no such model or no service for it; or it lists all else that is wrong: a setting, a
             package that is not installed, a port that is taken.
     """
-    stored = store.find(tag or only_model())
+    tag = tag or only_model()
+    stored = store.find(tag)
     task = task_of(stored)
     described = artifact.describe(stored.path)
     service = service_for(task)
@@ -65,8 +66,9 @@ def serve_command(tag: str | None, given: Mapping[str, str], host: str, port: in
     if keys := given.get("trusted_keys"):
         given["trusted_keys"] = ",".join(str(Path(path.strip()).absolute()) for path in keys.split(",") if path.strip())
     problems = []
-    if problem := service.settings.of({"model": stored.tag, **given}).problem:
-        problems += problem.splitlines()
+    settings = service.settings.of({"model": stored.tag, **given})
+    if settings.problem:
+        problems += settings.problem.splitlines()
     try:
         check_packages(described)
     except QuantbentoError as error:
@@ -79,7 +81,9 @@ def serve_command(tag: str | None, given: Mapping[str, str], host: str, port: in
     if service.folder != Path.cwd():
         arguments += ["--working-dir", str(service.folder)]
     arguments += ["--host", host, "--port", str(port)]
-    for name, value in {"model": stored.tag, **given}.items():
+    # Pinned to the version that was checked, unless the service is to follow what the tag stands for.
+    model = tag if getattr(settings, "follow", False) else stored.tag
+    for name, value in {"model": model, **given}.items():
         arguments += ["--arg", f"{name}={value}"]
     # The working directory is the service's. Code of the user's that the model needs is here.
     paths = [str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]
