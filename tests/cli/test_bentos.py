@@ -73,7 +73,7 @@ def test_build_of_nothing_named_is_bentofile_yaml(encoder):
 def test_what_a_build_has_to_say_goes_to_the_errors(encoder, capsys):
     assert cli.main(["build", "my-encoder", "--write", "configs/bentos/mine.yaml", "--gpu"]) == 0
     [(*asked, say)] = encoder[1]
-    assert asked == ["my-encoder", None, Path("configs/bentos/mine.yaml"), True]
+    assert asked == ["my-encoder", None, Path("configs/bentos/mine.yaml"), True, []]
     capsys.readouterr()
     say("as it is")
     assert capsys.readouterr() == ("", "note: as it is\n")

@@ -29,8 +29,7 @@ def slow(self: Predictor, checked: Any, here: bool = False) -> Any:
     return run(self, checked, here)
 
 
-if "SLOW_SECONDS" in os.environ:  # in the server, not in the test that starts it
-    Predictor.run = slow  # type: ignore[method-assign]
+Predictor.run = slow  # type: ignore[method-assign]
 
 
 settings = ServiceSettings.read()
