@@ -40,7 +40,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _relative(one: np.ndarray, two: np.ndarray) -> float:
-    difference = float(np.linalg.norm(one - two))
+    with np.errstate(invalid="ignore"):  # of infinities
+        difference = float(np.linalg.norm(one - two))
     if not np.isfinite(difference):
         return float(not np.array_equal(one, two, equal_nan=True))
     return difference / max(float(np.linalg.norm(one)), 1e-12) if difference else 0.0
