@@ -29,7 +29,7 @@ def answered(path: str, status: int = 200) -> tuple[dict, object]:
     async def receive():
         raise AssertionError("a document is asked for without a body")
 
-    asyncio.run(OpenAPIAdditions(app, ADDITIONS)({"type": "http", "path": path}, receive, send))
+    asyncio.run(OpenAPIAdditions(app, [ADDITIONS])({"type": "http", "path": path}, receive, send))
     body = b"".join(message.get("body", b"") for message in sent[1:])
     headers = dict(sent[0]["headers"])
     assert int(headers[b"content-length"]) == len(body)

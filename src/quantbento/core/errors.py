@@ -13,13 +13,20 @@ class QuantbentoError(Exception):
     """A mistake in what quantbento was given, or something outside it that failed. Exit code 2."""
 
 
-class RecipeError(QuantbentoError):
-    """The recipe cannot be used; lists every problem that was found."""
+class FileProblems(QuantbentoError):
+    """A file that a user writes cannot be used; lists every problem that was found."""
 
-    def __init__(self, problems: Iterable[str], where: str = "the recipe") -> None:
+    def __init__(self, problems: Iterable[str], where: str) -> None:
         self.problems = list(problems)
         count = f"{len(self.problems)} problem" + "s" * (len(self.problems) != 1)
         super().__init__("\n".join([f"{count} in {where}:", *(f"  - {p}" for p in self.problems)]))
+
+
+class RecipeError(FileProblems):
+    """The recipe cannot be used; lists every problem that was found."""
+
+    def __init__(self, problems: Iterable[str], where: str = "the recipe") -> None:
+        super().__init__(problems, where)
 
 
 class StoreError(QuantbentoError):

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.packing.kubernetes import NAME, RENDERED, service_name
+from quantbento.packing.kubernetes import RENDERED, prefix, service_name
 from quantbento.packing.needs import needs_of
 
 VERSION = "gateway.networking.k8s.io/v1"
@@ -67,7 +67,7 @@ def write_route(
     route = {
         "apiVersion": VERSION,
         "kind": "HTTPRoute",
-        "metadata": {"name": service_name(names[0]).removesuffix(f"-{NAME}")},
+        "metadata": {"name": prefix(names[0])},
         "spec": {"parentRefs": [parent]} | ({"hostnames": [hostname]} if hostname else {}) | {"rules": rules},
     }
     file = output or RENDERED / f"{names[0]}-{FILE}"

@@ -85,7 +85,7 @@ def render(
 
 def service_name(bento: str) -> str:
     """What a rendered Bento's Service is called."""
-    return f"{_prefix(bento)}-{NAME}"
+    return f"{prefix(bento)}-{NAME}"
 
 
 def _conflicts(needs: Needs, overlay: str, replicas: int | None) -> list[str]:
@@ -122,7 +122,7 @@ def _files(needs: Needs, overlay: str, image: dict[str, str], replicas: int | No
         "kind": "Kustomization",
         "resources": [f"overlays/{overlay}"],
         **({"components": ["components/keda"]} if keda else {}),
-        "namePrefix": f"{_prefix(needs.name)}-",
+        "namePrefix": f"{prefix(needs.name)}-",
         "labels": [
             {"pairs": {"app.kubernetes.io/name": needs.name}, "includeSelectors": True},
             {"pairs": labels, "includeTemplates": True},  # no selectors: nobody can change those later
@@ -159,7 +159,7 @@ def _patch(version: str, kind: str, spec: dict[str, Any]) -> dict[str, Any]:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": NAME}, "spec": spec}
 
 
-def _prefix(name: str) -> str:
+def prefix(name: str) -> str:
     """A Bento's name where a DNS label can hold it, else one made of it that no other Bento gets."""
     if re.fullmatch(r"[a-z][a-z0-9-]*", name) and len(name) <= NAME_LENGTH:
         return name

@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from quantbento.serving import key_file
-from quantbento.serving.asgi import App, Receive, Scope, Send
+from quantbento.serving.asgi import PROBES, App, Receive, Scope, Send
 from quantbento.serving.key_file import KeyFileError, digest_of
 from quantbento.serving.problems import respond
 from quantbento.serving.request_state import current_request
 
 logger = logging.getLogger("bentoml.serve")
-PROBES = frozenset({"/livez", "/readyz", "/healthz"})  # kubelets have no keys
 HEADERS = (b"authorization", b"x-api-key")
 CHALLENGE = (b"www-authenticate", b"Bearer")
 SECONDS = 1.0  # at least so long from one look at the file to the next
@@ -40,6 +39,7 @@ class ApiKeys:
             KeyFileError: the file is missing or wrong.
         """
         self.app, self.keys = app, WatchedKeys(path)
+        # Kubelets, which ask the probes, have no keys.
         self.open = PROBES | {path for path in open_paths if path == "/" or not path.endswith("/")}
         self.open_folders = tuple(path for path in open_paths if path not in self.open)
 

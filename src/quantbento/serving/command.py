@@ -18,8 +18,6 @@ from quantbento.serving.served import check_packages
 from quantbento.serving.services import service_for
 from quantbento.store.aliases import failed_gates
 
-FILES = ("api_keys_file", "screen_file", "slo_file")  # settings that name one
-
 
 @dataclass(frozen=True)
 class ServeCommand:
@@ -62,7 +60,8 @@ def serve_command(tag: str | None, given: Mapping[str, str], host: str, port: in
     described = artifact.describe(stored.path)
     service = service_for(task)
     # The working directory is the service's; files are named from this one.
-    given = {name: str(Path(value).absolute()) if name in FILES else value for name, value in given.items()}
+    files = service.settings.names_of_files()
+    given = {name: str(Path(value).absolute()) if name in files else value for name, value in given.items()}
     if keys := given.get("trusted_keys"):
         given["trusted_keys"] = ",".join(str(Path(path.strip()).absolute()) for path in keys.split(",") if path.strip())
     problems = []

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from quantbento.serving.asgi import App, Receive, Scope, Send
+from quantbento.serving.asgi import PROBES, App, Receive, Scope, Send
 from quantbento.serving.problems import respond
 
-PROBES = frozenset({"/livez", "/readyz", "/healthz", "/metrics", "/info"})
+ALWAYS = PROBES | {"/metrics", "/info"}
 
 
 class Concurrency:
@@ -15,7 +15,7 @@ class Concurrency:
         self.app, self.limit, self._under_way = app, limit, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in PROBES:
+        if scope["type"] != "http" or scope["path"] in ALWAYS:
             await self.app(scope, receive, send)
             return
         if self._under_way >= self.limit:

@@ -7,9 +7,11 @@ from http import HTTPStatus
 
 from bentoml.exceptions import BentoMLException, InvalidArgument
 
+from quantbento.serving.asgi import CLIENT_LEFT
+
 
 class _Status(IntEnum):
-    CLIENT_CLOSED_REQUEST = 499  # nginx's; HTTP has none
+    CLIENT_CLOSED_REQUEST = CLIENT_LEFT
 
 
 class ItemFailed(BentoMLException):

@@ -33,14 +33,13 @@ class LiveModel:
 
     def __init__(self, stored: store.StoredModel, loaded: Predictor, settings: ServiceSettings) -> None:
         self.stored, self.tag, self.loaded = stored, stored.tag, loaded
-        tag = stored.tag
         self._traced = settings.traces
         self._bentomls_batches = settings.batching == "bentoml"
-        self._requests = counter("model_requests", "Requests by the version that answered", {"model": tag})
+        self._requests = counter("model_requests", "Requests by the version that answered", {"model": self.tag})
         kept, most_bytes = settings.cache_items, settings.cache_bytes
-        self._cache = ResponseCache(kept, most_bytes, str(stored.digest), tag) if kept else None
+        self._cache = ResponseCache(kept, most_bytes, str(stored.digest), self.tag) if kept else None
         limits = limits_of(settings, loaded)
-        self._batcher = Batcher(Batches(loaded), limits, BatchMetrics(tag))
+        self._batcher = Batcher(Batches(loaded), limits, BatchMetrics(self.tag))
         self._warm_up(limits.batch_items)
 
     @classmethod

@@ -71,27 +71,28 @@ def with_middleware(
         service.add_asgi_middleware(Deadlines, seconds=settings.timeout_seconds)
         service.add_asgi_middleware(Concurrency, limit=settings.concurrency)
         takes, instead = [JSON], f"JSON as {JSON}"
+        additions = []  # to the OpenAPI document, each to what those before it made of it
+        if vectors:
+            additions.append(numpy_answers_operation(vectors))
+        if arrays:
+            additions.append(numpy_operation(arrays))
+            takes, instead = [JSON, *MEDIA_TYPES], f"{instead}, or a .npy or .npz file as {MEDIA_TYPES[0]}"
+        additions += [request_examples(route, requests) for route, requests in (examples or {}).items()]
+        routes = [api.route for api in service.apis.values()]
+        additions.append(documented_errors(routes, arrays, bool(settings.api_keys_file)))
         for api in service.apis.values():
-            if (additions := getattr(api.input_spec, "openapi_additions", None)) is not None:
-                service.add_asgi_middleware(OpenAPIAdditions, additions=additions(api.route))
+            if (of_api := getattr(api.input_spec, "openapi_additions", None)) is not None:
+                additions.append(of_api(api.route))
                 takes, instead = [JSON, FORM], f"JSON as {JSON}, or files as {FORM}"
             else:
                 api.input_spec = strict(api.input_spec, (without_effect or {}).get(api.route, ()))
-        errors = documented_errors([api.route for api in service.apis.values()], arrays, bool(settings.api_keys_file))
-        service.add_asgi_middleware(OpenAPIAdditions, additions=errors)
-        for route, requests in (examples or {}).items():
-            service.add_asgi_middleware(OpenAPIAdditions, additions=request_examples(route, requests))
+        service.add_asgi_middleware(OpenAPIAdditions, additions=additions)
         service.add_asgi_middleware(ModelInfo, served=served)
-        if arrays:
-            takes, instead = [JSON, *MEDIA_TYPES], f"{instead}, or a .npy or .npz file as {MEDIA_TYPES[0]}"
         limit = settings.max_body_bytes
         service.add_asgi_middleware(RequestGuard, max_body_bytes=limit, takes=takes, instead=instead)
-        if arrays:
-            service.add_asgi_middleware(OpenAPIAdditions, additions=numpy_operation(arrays))
-            service.add_asgi_middleware(NumpyBodies, served=served, route=arrays, field="inputs")
-        if vectors:
-            service.add_asgi_middleware(OpenAPIAdditions, additions=numpy_answers_operation(vectors))
-            service.add_asgi_middleware(NumpyBodies, served=served, route=vectors, field="")
+        for route, field in ((arrays, "inputs"), (vectors, "")):
+            if route:
+                service.add_asgi_middleware(NumpyBodies, served=served, route=route, field=field)
         service.add_asgi_middleware(DirectEndpoints, service=service.inner, apis=service.apis)
         without_clients_mistakes()
         return service

@@ -68,11 +68,7 @@ class ServedModel(Served):
             raise CannotServe(f"{self.packed.bento} packs one version, so {', '.join(given)} cannot be had in it")
         for tag in filter(None, (self.settings.canary, self.settings.shadow)):
             try:
-                stored = store.find(tag)
-                stored.verify()
-                if self.settings.signature_rule == "require":
-                    self.check_signature(stored)
-                self.check(artifact.describe(stored.path), stored.tag)
+                self.check_version(store.find(tag))
             except QuantbentoError as error:
                 raise CannotServe(str(error)) from None
 
@@ -80,7 +76,7 @@ class ServedModel(Served):
         """Once the event loop runs: follows the alias, where the settings say so."""
 
         def switched(live: LiveModel) -> None:
-            self.__dict__["stored"] = live.stored  # what `GET /info` tells of
+            self.stored = live.stored  # what `GET /info` tells of
 
         self.versions.start(self.tag, switched)
 

@@ -65,10 +65,13 @@ class NumpyBodies:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] != self.route:
             await self.app(scope, receive, send)
             return
-        headers = {name: value.decode("latin-1").lower() for name, value in scope["headers"]}
-        accepted = [part.partition(";")[0].strip() for part in headers.get(b"accept", "").split(",")]
+        headers = dict(scope["headers"])
+        accept, content_type = (
+            headers.get(name, b"").decode("latin-1").lower() for name in (b"accept", b"content-type")
+        )
+        accepted = [part.partition(";")[0].strip() for part in accept.split(",")]
         wanted = any(kind in accepted for kind in MEDIA_TYPES) and "application/json" not in accepted
-        sent_type = headers.get(b"content-type", "").partition(";")[0].strip()
+        sent_type = content_type.partition(";")[0].strip()
         _wanted.set(wanted)
         send = _marked(send) if wanted else send
         if sent_type not in MEDIA_TYPES:

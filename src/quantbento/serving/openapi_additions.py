@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from quantbento.serving.asgi import App, Message, Receive, Scope, Send
@@ -12,10 +13,10 @@ PATH = "/docs.json"
 
 
 class OpenAPIAdditions:
-    """ASGI middleware: merges `additions` into the document that is answered at /docs.json. Texts are put behind those
-    that are there, None takes away what is there (as in RFC 7396), anything else is replaced."""
+    """ASGI middleware: merges each of `additions` in turn into the document that is answered at /docs.json. Texts are
+    put behind those that are there, None takes away what is there (as in RFC 7396), anything else is replaced."""
 
-    def __init__(self, app: App, additions: dict[str, Any]) -> None:
+    def __init__(self, app: App, additions: Sequence[dict[str, Any]]) -> None:
         self.app, self.additions = app, additions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,7 +39,7 @@ class OpenAPIAdditions:
 
     async def _send(self, start: Message, body: bytes, send: Send) -> None:
         if start["status"] == 200:
-            body = json.dumps(_merged(json.loads(body), self.additions)).encode()
+            body = json.dumps(reduce(_merged, self.additions, json.loads(body))).encode()
         kept = [header for header in start["headers"] if header[0].lower() != b"content-length"]
         await send({**start, "headers": [*kept, (b"content-length", str(len(body)).encode())]})
         await send({"type": "http.response.body", "body": body})

@@ -16,13 +16,12 @@ from typing import Any, Self
 from bentoml.exceptions import BentoMLException
 from pydantic import ValidationError
 
-from quantbento.serving.asgi import App, Message, Receive, Scope, Send
+from quantbento.serving.asgi import TURNED_AWAY, App, Message, Receive, Scope, Send
 from quantbento.serving.openai_errors import is_openais, openai_body
 from quantbento.serving.request_state import current_request
 
 MEDIA_TYPE = b"application/problem+json"
 OPENAIS = "/v1/"
-TURNED_AWAY = (429, 503)
 Headers = Sequence[tuple[bytes, bytes]]
 
 

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from starlette.requests import ClientDisconnect, Request
+
 from quantbento.serving.asgi import App, Message, Receive, Scope, Send
-from quantbento.serving.errors import BodyTooLarge
+from quantbento.serving.errors import BodyTooLarge, ClientLeft
 from quantbento.serving.problems import respond
 
 JSON = "application/json"
+
+
+async def body_of(scope: Scope, receive: Receive) -> bytes:
+    """A request's whole body, for an application that answers errors itself.
+
+    Raises:
+        BodyTooLarge: 413, raised by the guard.
+        ClientLeft: 499, in the middle of it.
+    """
+    try:
+        return await Request(scope, receive).body()
+    except ClientDisconnect:
+        raise ClientLeft from None
 
 
 class RequestGuard:

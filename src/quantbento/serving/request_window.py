@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from quantbento.serving.asgi import TURNED_AWAY
+
 SLICE = 10  # seconds
 KEPT = 2161  # slices: six hours, and the one that is being filled
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)  # seconds
 REQUESTS, UNAVAILABLE, FAILED, SLOW, FIRST = range(5)  # columns; from the last on, answers by how long they took
-TURNED_AWAY = (429, 503)
 
 
 @dataclass(frozen=True)

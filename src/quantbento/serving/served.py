@@ -76,10 +76,7 @@ class Served(ABC):
         self.refuse_another_model()
         try:
             self.settings.check_files()
-            self.stored.verify()
-            if self.settings.signature_rule == "require":  # a warning is each worker's
-                self.check_signature(self.stored)
-            self.check(artifact.describe(self.stored.path))
+            self.check_version(self.stored)
         except QuantbentoError as error:
             raise CannotServe(str(error)) from None
         from quantbento.serving import bentoml_workers  # only where workers are started
@@ -87,6 +84,18 @@ class Served(ABC):
         bentoml_workers.install()
         if not self._named:  # for the workers, which may be started again when the store has others
             os.environ[f"{PREFIX}MODEL"] = self.stored.tag
+
+    def check_version(self, stored: store.StoredModel) -> None:
+        """Whether this service may and can serve a stored version.
+
+        Raises:
+            QuantbentoError: it is damaged, or see `check`.
+            CannotServe: see `check_signature`.
+        """
+        stored.verify()
+        if self.settings.signature_rule == "require":  # a warning is each worker's
+            self.check_signature(stored)
+        self.check(artifact.describe(stored.path), stored.tag)
 
     def check(self, description: dict[str, Any], tag: str | None = None) -> None:
         """Whether this service can serve the model that an `artifact.json` describes, here; `tag` is for the message.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import bentoml
 from pydantic import (
@@ -81,6 +81,13 @@ class Settings(BaseModel):
             settings = cls.model_construct()
             settings._problem = "\n".join(map(_said, error.errors(include_url=False)))
             return settings  # type: ignore[return-value]  # the plugin of pydantic does not know Self here
+
+    @classmethod
+    def names_of_files(cls) -> set[str]:
+        """The settings that name a file."""
+        return {
+            name for name, field in cls.model_fields.items() if Path in (field.annotation, *get_args(field.annotation))
+        }
 
     @property
     def problem(self) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 from bentoml._internal.context import server_context
 from starlette.responses import JSONResponse
 
-from quantbento.serving.asgi import App, Message, Receive, Scope, Send
+from quantbento.serving.asgi import CLIENT_LEFT, App, Receive, Scope, Send, StatusNoted
 from quantbento.serving.request_window import RequestWindow, Sums
 from quantbento.serving.slo_file import Objectives
 
@@ -45,22 +45,15 @@ class Slo:
             await self._noted(scope, receive, send)
 
     async def _noted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        start, status = time.perf_counter(), 0
-
-        async def noting(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        start, noted = time.perf_counter(), StatusNoted(send)
         try:
-            await self.app(scope, receive, noting)
+            await self.app(scope, receive, noted)
         except Exception:
-            status = status or 500  # which the server answers then
+            noted.status = noted.status or 500  # which the server answers then
             raise
         finally:
-            if status and status != 499:  # who left did not wait for an answer
-                self.window.note(status, time.perf_counter() - start)
+            if noted.status and noted.status != CLIENT_LEFT:  # who left did not wait for an answer
+                self.window.note(noted.status, time.perf_counter() - start)
 
     def state(self) -> dict[str, Any]:
         """The body of the answer."""

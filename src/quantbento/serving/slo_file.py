@@ -8,19 +8,15 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from quantbento.core.errors import QuantbentoError, did_you_mean, one_of
+from quantbento.core.errors import FileProblems, did_you_mean, one_of
 
 UNITS = {"d": 86_400, "w": 604_800}
 # In a shorter one, 5 % of the budget within 6 hours is no more than the even pace.
 SHORTEST, LONGEST = 7 * 86_400.0, 90 * 86_400.0
 
 
-class SloError(QuantbentoError):
-    """The file cannot be used; lists every problem that was found."""
-
-    def __init__(self, problems: list[str], where: str) -> None:
-        count = f"{len(problems)} problem" + "s" * (len(problems) != 1)
-        super().__init__("\n".join([f"{count} in {where}:", *(f"  - {p}" for p in problems)]))
+class SloError(FileProblems):
+    """A file of objectives cannot be used."""
 
 
 def _seconds(given: Any) -> Any:

@@ -12,17 +12,16 @@ from typing import Any
 
 from bentoml._internal.context import server_context
 
-from quantbento.serving.asgi import App, Message, Receive, Scope, Send
+from quantbento.serving.asgi import CLIENT_LEFT, PROBES, App, Receive, Scope, Send, StatusNoted
 from quantbento.serving.metrics_page import PATH
 from quantbento.serving.process_metrics import ProcessMetrics
 from quantbento.serving.served import Served
 
 OTHER = "other"
-SYSTEM = {"/", "/docs.json", "/schema.json", "/livez", "/readyz", "/healthz", "/info", "/slo"}
+SYSTEM = PROBES | {"/", "/docs.json", "/schema.json", "/info", "/slo"}
 STATIC = "/static_content/"
 NAMESPACE = "bentoml_service"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-CLIENT_LEFT = 499
 
 
 class TrafficMetrics:
@@ -47,19 +46,12 @@ class TrafficMetrics:
             path = STATIC if path.startswith(STATIC) else OTHER
         under_way = metrics.under_way(path)
         under_way.inc()
-        start, status = time.perf_counter(), CLIENT_LEFT
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        start, noted = time.perf_counter(), StatusNoted(send)
         try:
             await self.app(scope, receive, noted)
         finally:
             under_way.dec()
-            metrics.answered(path, status, time.perf_counter() - start)
+            metrics.answered(path, noted.status or CLIENT_LEFT, time.perf_counter() - start)
 
 
 class _Metrics:

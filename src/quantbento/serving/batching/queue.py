@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from quantbento.runtimes.chunks import BATCH
+
 WINDOW = 8  # batches' worth of items that a batch is chosen from
 LEAST_SHARE = 4  # a large request gets at least this part of the model, however many small ones come
-BATCH = 32  # tokens that take as long as one more batch; as in quantbento.runtimes.chunks
 
 
 @dataclass(slots=True)

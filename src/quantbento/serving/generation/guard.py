@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable
 
 from pydantic import ValidationError
-from starlette.requests import ClientDisconnect, Request
 
 from quantbento.serving.asgi import App, Message, Receive, Scope, Send
 from quantbento.serving.errors import BodyTooLarge, ClientLeft
@@ -14,6 +13,7 @@ from quantbento.serving.generation.body import problem
 from quantbento.serving.generation.requests import ChatRequest, CompletionRequest, GenerationRequest
 from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.serving.openai_errors import openai_error
+from quantbento.serving.request_guard import body_of
 
 REQUESTS: dict[str, type[GenerationRequest]] = {
     "/v1/completions": CompletionRequest,
@@ -37,11 +37,10 @@ class GenerationGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = REQUESTS[scope["path"]]
         try:
-            body = await Request(scope, receive).body()
+            body = await body_of(scope, receive)
             checked = request.model_validate_json(body, context=self.limits)
-        except (BodyTooLarge, ClientDisconnect) as error:  # raised further, they would be answered with 500
-            told = error if isinstance(error, BodyTooLarge) else ClientLeft()
-            await openai_error(int(told.error_code), str(told))(scope, receive, send)
+        except (BodyTooLarge, ClientLeft) as error:  # raised further, they would be answered with 500
+            await openai_error(int(error.error_code), str(error))(scope, receive, send)
             return
         except ValidationError as error:
             message, field = problem(error, request)

@@ -21,7 +21,7 @@ from quantbento import store
 from quantbento.core.errors import InvalidInput, QuantbentoError
 from quantbento.runtimes.language_model import Generated, Sampling
 from quantbento.runtimes.text_generator import TextGenerator
-from quantbento.serving.asgi import Receive, Scope, Send
+from quantbento.serving.asgi import CLIENT_LEFT, Receive, Scope, Send
 from quantbento.serving.generation.engine import Engine
 from quantbento.serving.generation.guard import REQUESTS
 from quantbento.serving.generation.metrics import GenerationMetrics, Tell, Watched
@@ -33,7 +33,6 @@ from quantbento.serving.generation.scoring import nothing, tells_more, told
 from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.tasks.text_generation import TextGeneration
 
-CLIENT_LEFT = 499
 logger = logging.getLogger("bentoml.serve")
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, StringConstraints, ValidationError, ValidationInfo
-from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 
 from quantbento.core.errors import InvalidInput
@@ -20,6 +19,7 @@ from quantbento.serving.generation.body import Body, Name, check_length, check_t
 from quantbento.serving.generation.engine import Engine
 from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.serving.problems import Problem, send_problem
+from quantbento.serving.request_guard import body_of
 
 # What of a tokenizer's configuration is told. Paths of the machine that it was read from are not.
 TOLD = (
@@ -115,7 +115,7 @@ class TokenizingEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            asked = self._asked(await Request(scope, receive).body())
+            asked = self._asked(await body_of(scope, receive))
             engine = self._ready_engine()
             if asked is not None and asked.model and asked.model not in engine.names:
                 told = f"model: the model `{asked.model}` does not exist; this is `{engine.names[0]}`"
@@ -123,10 +123,8 @@ class TokenizingEndpoint:
                 return
             # In a thread: a long text takes tenths of a second.
             answer = await asyncio.to_thread(_answer, asked, engine)
-        except (BodyTooLarge, EngineUnavailable) as error:
+        except (BodyTooLarge, ClientLeft, EngineUnavailable) as error:
             await send_problem(scope, send, Problem.of(error))
-        except ClientDisconnect:
-            await send_problem(scope, send, Problem.of(ClientLeft()))
         except InvalidInput as error:
             await send_problem(scope, send, Problem(400, error.message))
         else:
