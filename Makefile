@@ -16,7 +16,7 @@ TORCH_BACKEND ?=
 UV_FLAGS := $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND))
 export BENTOML_DO_NOT_TRACK = True
 
-.PHONY: install demo demo-llm demo-classifier container test test-quick serve bench-serving bench-llm check format lock clean
+.PHONY: install demo demo-llm demo-classifier container browser test test-quick serve bench-serving bench-llm check format lock clean
 
 install: $(VENV)/.installed
 
@@ -47,11 +47,16 @@ container: install
 
 # One worker per core, but at most four, because each imports torch. The tests of a file stay on one worker, so that
 # their fixtures are made once. What takes every core, as engines and builds of images do, runs by itself.
-QUICK    := not slow and not server and not vllm and not container and not network and not alone
+QUICK    := not slow and not server and not vllm and not container and not network and not browser and not alone
 SHARING  := not vllm and not container and not network and not alone
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile
 
-test: install
+# Tests of pages need a browser; without one they are skipped. As root, on a machine with apt, this installs it.
+browser:
+	@command -v chromium > /dev/null || { command -v apt-get && [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+	  apt-get install -y -qq chromium; } > /dev/null 2>&1 || echo "no Chromium here: tests of pages will be skipped"
+
+test: install browser
 	@failed=0; \
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(SHARING)" || failed=1; \
 	$(BIN)/python -m pytest -m "not ($(SHARING))" || failed=1; \

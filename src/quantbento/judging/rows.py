@@ -40,6 +40,17 @@ class VariantRow:
         load_seconds: of loading it in a process of its own.
         speedup_same_runtime: over full precision in the variant's own runtime; None where there is none.
         sample: for a language model, a prompt and the variant's continuation.
+        intervals: 95 % paired bootstrap intervals, `[low, high]`, by metric: of its `value`, of its `drop` (how much
+            worse than the baseline) and of its `recovery`; of `speedup`, the `value`.
+        groups: metrics by the value of the column that groups samples: `samples`, `metrics` and the `baseline`'s.
+        worst: the samples with the largest distance from the baseline, the worst first: `index` and `distance`; where
+            the recipe opted in, also `input` and both answers, `baseline` and `variant`.
+        robustness: one entry per kind of difficult input: `case`, `samples`, whether `shape`, `finite` and
+            `deterministic` held, `distance` to the baseline by metric, and `error`.
+        lm_eval: by task of lm-eval, its `metric`, the variant's `value` with `stderr`, the `baseline`'s value, and
+            `recovery`; the mean over tasks under `average`.
+        mixed: how layers fell back to more bits: the `goal`, every step with the `kept` layers, its `metrics` and
+            `avg_bits`, and whether it `holds`.
         error: why the variant could not be made, if it could not.
     """
 
@@ -62,6 +73,12 @@ class VariantRow:
     quantize_seconds: float | None = None
     quantized: dict[str, Any] = field(default_factory=dict)
     sample: dict[str, Any] | None = None
+    intervals: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    worst: list[dict[str, Any]] = field(default_factory=list)
+    robustness: list[dict[str, Any]] = field(default_factory=list)
+    lm_eval: dict[str, dict[str, Any]] = field(default_factory=dict)
+    mixed: dict[str, Any] | None = None
     gates: list[dict[str, Any]] = field(default_factory=list)
     passed: bool = False
     reused: bool = False

@@ -1,5 +1,6 @@
 """What a user writes: data only. Imports no quantizer, task or runtime."""
 
+from quantbento.recipe.evaluation import Evaluation
 from quantbento.recipe.gates import Gates
 from quantbento.recipe.inputs import Calibration, ModelSpec, Samples
 from quantbento.recipe.reading import load_recipe, read_recipe
@@ -10,6 +11,7 @@ __all__ = [
     "TAG_PATTERN",
     "Benchmark",
     "Calibration",
+    "Evaluation",
     "Gates",
     "ModelSpec",
     "Recipe",

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from quantbento.core.devices import Device
 from quantbento.core.user_code import UserCode
+from quantbento.recipe.evaluation import Evaluation
 from quantbento.recipe.gates import Gates
 from quantbento.recipe.inputs import Calibration, ModelSpec, Samples
 from quantbento.recipe.strict import Strict
@@ -47,7 +48,7 @@ class Recipe(Strict):
     task_options: dict[str, Any] = {}
     model: ModelSpec
     custom_objects: dict[str, UserCode] = Field({}, description="Python objects that travel with the model")
-    evaluation: Samples = Field(description="samples that variants are judged on; no quantizer sees them")
+    evaluation: Evaluation = Field(description="samples that variants are judged on; no quantizer sees them")
     calibration: Calibration | None = Field(None, description="samples that quantizers calibrate on")
     training: Samples | None = Field(None, description="samples that quantizers train on")
     benchmark: Benchmark = Benchmark()
