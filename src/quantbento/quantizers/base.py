@@ -122,6 +122,15 @@ class Quantizer(ABC):
         """Reasons why a PyTorch module cannot be quantized. It may have no weights: its tensors may be on `meta`."""
         return []
 
+    def layers(self, job: Job, options: Any) -> dict[str, int]:
+        """The layers or nodes that would be quantized with these options, with the number of their parameters. Empty
+        where it cannot tell them apart; then there is neither sensitivity nor mixed precision."""
+        return {}
+
+    def keeping(self, options: Any, names: Sequence[str]) -> Any:
+        """The options with these layers, by their names in `layers`, kept in full precision."""
+        raise NotImplementedError(f"{self.name} has no layers to keep")
+
     @abstractmethod
     def quantize(self, job: Job, options: Any, folder: Path) -> Quantized:
         """Writes the quantized model into `folder`. The source is not changed.
