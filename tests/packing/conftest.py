@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from quantbento.packing import context
+from examples.container import without_user_namespaces
+from quantbento.core.errors import QuantbentoError
+from quantbento.packing import builders, context
+from quantbento.packing.builders import Builder
 from quantbento.packing.contents import Contents
 from tests.built_bento import built_encoder, built_for_a_gpu
 from tests.fake_builder import FakeBuilder
+
+
+@pytest.fixture(scope="session")
+def builder() -> Builder:
+    """A builder of images that is installed here."""
+    without_user_namespaces()
+    try:
+        return builders.find("buildah" if builders.BUILDERS["buildah"].answers() else None)
+    except QuantbentoError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

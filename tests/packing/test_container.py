@@ -12,9 +12,7 @@ import pytest
 
 from examples import container as example
 from quantbento import store
-from quantbento.core.errors import QuantbentoError
-from quantbento.packing import builders
-from quantbento.packing.builders import Buildah, Builder
+from quantbento.packing.builders import Buildah
 from quantbento.packing.contents import Contents
 from quantbento.packing.image import BENTO, Image, containerize
 from tests.built_bento import built_encoder
@@ -23,15 +21,6 @@ from tests.conftest import model_store
 pytestmark = [pytest.mark.slow, pytest.mark.container]
 MEGABYTE = 1_000_000
 TEXTS = ["the film was good", "a very dull book and a broken song"]
-
-
-@pytest.fixture(scope="module")
-def builder() -> Builder:
-    example.without_user_namespaces()
-    try:
-        return builders.find("buildah" if builders.BUILDERS["buildah"].answers() else None)
-    except QuantbentoError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
