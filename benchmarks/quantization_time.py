@@ -23,7 +23,9 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import cloudpickle
 import torch  # before Transformers, which pickle searches otherwise for the names of torch's objects, and that fails
 
 from examples import docstrings
@@ -79,12 +81,28 @@ def quantize_dynamic_and_inference(job: Job, folder: Path) -> None:
 def mat_mul_n_bits(job: Job, folder: Path) -> None:
     """onnxruntime's `MatMulNBitsQuantizer`, from file to file: products only, in 8 bits."""
     import onnx
+
+    n_bits(onnx.load(job.canonical_onnx().path), folder)
+
+
+def mat_mul_n_bits_and_tables(job: Job, folder: Path) -> None:
+    """The same, after `quantize_dynamic` of the embedding tables, which it does not know in 8 bits."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    tables = folder / "tables.onnx"
+    options = {"per_channel": True, "weight_type": QuantType.QInt8}
+    quantize_dynamic(job.canonical_onnx().path, tables, op_types_to_quantize=["Gather"], **options)
+    n_bits(onnx.load(tables), folder)
+
+
+def n_bits(model: Any, folder: Path) -> None:
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
     config = DefaultWeightOnlyQuantConfig(
         block_size=32, is_symmetric=False, accuracy_level=4, bits=8, op_types_to_quantize=("MatMul",)
     )
-    quantizer = MatMulNBitsQuantizer(onnx.load(job.canonical_onnx().path), algo_config=config)
+    quantizer = MatMulNBitsQuantizer(model, algo_config=config)
     quantizer.process()
     quantizer.model.save_model_to_file(str(folder / MODEL), use_external_data_format=False)
 
@@ -100,20 +118,30 @@ def torch_quantize_dynamic(job: Job, folder: Path) -> None:
 
 def torchao_quantize(job: Job, folder: Path) -> None:
     """`torchao.quantization.quantize_` of a copy, and `torch.save` of its state."""
+    torch.save(by_torchao(job).state_dict(), folder / "model.pt")
+
+
+def torchao_quantize_module(job: Job, folder: Path) -> None:
+    """The same, and cloudpickle of the whole module, which loads without its code."""
+    (folder / "model.pkl").write_bytes(cloudpickle.dumps(by_torchao(job)))
+
+
+def by_torchao(job: Job) -> torch.nn.Module:
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
 
     module = copy.deepcopy(job.source.module)
+    assert module is not None
     quantize_(module, Int8DynamicActivationInt8WeightConfig(set_inductor_config=False))
-    torch.save(module.state_dict(), folder / "model.pt")
+    return module
 
 
 # The bare calls that a quantizer is compared with.
 BARE: dict[str, list[Call]] = {
     "openvino": [nncf_quantize],
     "onnx-dynamic": [quantize_dynamic, quantize_dynamic_and_inference],
-    "onnx-weights": [mat_mul_n_bits],
+    "onnx-weights": [mat_mul_n_bits, mat_mul_n_bits_and_tables],
     "torch-dynamic": [torch_quantize_dynamic],
-    "torchao": [torchao_quantize],
+    "torchao": [torchao_quantize, torchao_quantize_module],
 }
 
 
