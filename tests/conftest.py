@@ -13,6 +13,7 @@ from pathlib import Path
 os.environ["BENTOML_HOME"] = tempfile.mkdtemp(prefix="quantbento-tests-")
 os.environ["BENTOML_DO_NOT_TRACK"] = "True"
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["QUANTBENTO_CACHE_GB"] = "0"  # no test uses what another test's run finished
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 # Each xdist worker gets its own core: models that run on every core would wait for those of the other workers.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from quantbento import cli
-from tests.conftest import model_store
+from tests.conftest import ROOT, model_store
 from tests.packing.test_kubernetes_templates import KUBERNETES
 from tests.stored_bento import GPU, write_bento
 
@@ -85,3 +85,26 @@ def test_its_options_are_known_before_anything_heavy_is_imported():
     code = "import sys, quantbento.cli.deploy; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"bentoml", "yaml", "rich", "quantbento.packing.kubernetes"} & set(done.stdout.split())
+
+
+def test_sweep_writes_a_job_per_variant_and_says_what_to_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    folder = tmp_path / "sweep"
+    options = ["--image", "registry.example/q:1", "--queue", "team-a", "--output", str(folder)]
+    assert cli.main(["deploy", "sweep", "configs/two-moons.yaml", *options]) == 0
+    jobs = sorted(path.name.removeprefix("job-").removesuffix(".yaml") for path in folder.glob("job-*.yaml"))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{folder}: {len(jobs)} variants of two-moons, each with CPUs"
+    assert lines[3:5] == ["next:", f"  kubectl apply -k {folder}"]
+    launched = [line.split("VARIANT=")[1].split()[0] for line in lines if "sky jobs launch" in line]
+    assert sorted(launched) == jobs and jobs
+    assert lines[-1] == "  quantbento merge /results/*/reports --output reports"
+
+
+def test_a_mistake_in_a_sweep_is_exit_code_2(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    given = ["--image", "q", "--output", str(tmp_path / "sweep")]
+    assert cli.main(["deploy", "sweep", "configs/two-mons.yaml", *given]) == 2
+    assert "no such file; did you mean 'configs/two-moons.yaml'?" in capsys.readouterr().err
+    assert cli.main(["deploy", "sweep", "configs/two-moons.yaml", *given, "--queue", "Team A"]) == 2
+    assert "queue 'Team A' is no name in Kubernetes" in capsys.readouterr().err

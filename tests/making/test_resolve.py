@@ -67,7 +67,7 @@ def test_everything_wrong_comes_in_one_message_with_lines_and_suggestions(tmp_pa
         f"line 9: evaluation.path: no such file or folder: {tmp_path / 'no-such-file.txt'}",
         "line 11: benchmark.rounds: input should be greater than or equal to 3, not 2",
         "line 13: gates.max_drop.acuracy: unknown metric 'acuracy'; did you mean 'accuracy'? "
-        "(this task has 'accuracy', 'agreement', 'sqnr_db' or 'max_error')",
+        "(this task has 'accuracy', 'f1_macro', 'mcc', 'agreement', 'sqnr_db' or 'max_error')",
         "line 14: variant: unknown key; did you mean 'variants'?",
         "line 17: variants[0].quantizer: unknown quantizer 'torch-dynamc'; did you mean 'torch-dynamic'? "
         f"(allowed: {one_of(QUANTIZERS)}, or module:Class)",
@@ -77,7 +77,7 @@ def test_everything_wrong_comes_in_one_message_with_lines_and_suggestions(tmp_pa
         "line 24: variants[1].gates.min_speedup: "
         "input should be a valid number, unable to parse string as a number, not 'fast'",
         "line 25: variants[1].gates.min.mean_cosine: unknown metric 'mean_cosine' "
-        "(this task has 'accuracy', 'agreement', 'sqnr_db' or 'max_error')",
+        "(this task has 'accuracy', 'f1_macro', 'mcc', 'agreement', 'sqnr_db' or 'max_error')",
         "line 26: the key 'name' is there twice",
     ]
 

@@ -174,7 +174,11 @@ def test_its_packages_are_those_of_its_runtime_and_of_no_other(file):
 
 
 def test_it_packs_the_library_without_what_is_not_served(file):
-    assert file.data["include"] == ["service.py", "src/quantbento/**/*.py"]
+    assert file.data["include"] == [
+        "service.py",
+        "src/quantbento/**/*.py",
+        "src/quantbento/serving/playground/static/**",
+    ]
     assert file.data["python"]["is_src_layout"] is True
     assert file.data["python"]["lock_packages"] is False
 

@@ -126,6 +126,7 @@ args:
 include:
 - service.py
 - src/quantbento/**/*.py
+- src/quantbento/serving/playground/static/**
 python:
   is_src_layout: true
   requirements_txt: configs/bentos/requirements/onnx.txt
@@ -254,7 +255,13 @@ def test_a_task_of_the_folders_comes_with_its_code_and_its_service(folder):
     Path("my_notes.py").touch()
     stored = save(folder, "my_tasks:Mine")
     file = draft("mine")
-    code = ["my_limits.py", "my_shared.py", "my_tasks.py", "src/quantbento/**/*.py"]
+    code = [
+        "my_limits.py",
+        "my_shared.py",
+        "my_tasks.py",
+        "src/quantbento/**/*.py",
+        "src/quantbento/serving/playground/static/**",
+    ]
     assert file.data["include"] == ["service.py", *code]
     assert file.data["service"] == "service:Mine"
     assert Path("service.py") not in file.supplied
@@ -267,7 +274,12 @@ def test_a_runtime_of_the_folders_comes_with_its_code_and_the_packages_installed
     Path("my_runtimes.py").write_text(f"{RUNTIME}    name = 'mine'\n{modules}")
     stored = save(folder, "tensor", "my_runtimes:Mine")
     file = draft("mine")
-    assert file.data["include"] == ["service.py", "my_runtimes.py", "src/quantbento/**/*.py"]
+    assert file.data["include"] == [
+        "service.py",
+        "my_runtimes.py",
+        "src/quantbento/**/*.py",
+        "src/quantbento/serving/playground/static/**",
+    ]
     assert file.supplied[Path("service.py")] == ROOT / "service.py"
     packages = file.packages
     assert {"bentoml", "onnxruntime", "scikit-learn", "scipy"} <= packages.keys()

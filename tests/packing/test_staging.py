@@ -60,7 +60,9 @@ def test_a_copy_has_what_is_included_and_the_librarys_source(folder):
     own = {name for name in files if not name.startswith("quantbento/")}
     assert own == {"bentofile.yaml", "service.py", "mine/code.py"}
     assert {name.removeprefix("quantbento/") for name in files - own} == library()
-    assert written == data | {"include": ["service.py", "mine/**", "quantbento/**/*.py"]}
+    assert written == data | {
+        "include": ["service.py", "mine/**", "quantbento/**/*.py", "quantbento/serving/playground/static/**"]
+    }
     assert path == Path("bentofile.yaml")
 
 
@@ -68,7 +70,7 @@ def test_in_a_src_layout_the_library_is_in_src(folder):
     data = {"service": "service:Mine", "include": ["service.py"], "python": {"is_src_layout": True}}
     files, written, _ = staged(BuildFile(Path("bentofile.yaml"), data))
     assert "src/quantbento/__init__.py" in files
-    assert written["include"] == ["service.py", "src/quantbento/**/*.py"]
+    assert written["include"] == ["service.py", "src/quantbento/**/*.py", "src/quantbento/serving/playground/static/**"]
     data["include"] = ["service.py", "src/**"]
     assert staged(BuildFile(Path("bentofile.yaml"), data))[1]["include"] == data["include"]
 

@@ -20,8 +20,8 @@ SOURCE = ROOT / "src" / "quantbento"
 # Each room with the rooms that it may import, from top to bottom. No other arrow is allowed.
 MAY_IMPORT = {
     "cli": {"making", "judging", "judging.report", "packing", "serving", "store", "core"},
-    "making": {"judging", "quantizers", "store", "inputs", "tasks", "runtimes", "recipe", "core"},
-    "judging.report": {"judging", "recipe"},
+    "making": {"judging", "judging.report", "quantizers", "store", "inputs", "tasks", "runtimes", "recipe", "core"},
+    "judging.report": {"judging", "recipe", "core"},
     "judging": {"inputs", "tasks", "runtimes", "recipe", "core"},
     "quantizers": {"inputs", "tasks", "runtimes", "core"},
     "packing": {"serving", "store", "runtimes", "recipe", "core"},

@@ -22,7 +22,7 @@ from examples.server import serve
 from tests.conftest import ROOT
 
 CARRIED = "quantbento/core/project/"
-AT_THE_TOP = ["service.py", "configs/bentos", "deploy/kubernetes"]
+AT_THE_TOP = ["service.py", "configs/bentos", "deploy/kubernetes", "deploy/sweep"]
 POINTS = [[0.0, 1.0], [1.0, -0.5]]
 MODELS = ["my-moons-onnx-int8", "my-moons-torch-int8", "my-moons-openvino-int8"]
 

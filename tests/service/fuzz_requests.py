@@ -32,6 +32,8 @@ RIGHT: dict[str, dict[str, dict[str, Any]]] = {
     "TextGeneration": {
         "/generate": {"prompt": "def", "max_tokens": 1, "temperature": 0.0},
         "/v1/completions": {"prompt": [5, 6], "max_tokens": 1, "stream": False, "stop": ["x"], "seed": 1},
+        "/tokenize": {"prompt": "def", "add_special_tokens": False},
+        "/detokenize": {"tokens": [5, 6]},
         "/v1/chat/completions": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1, "stream": True},
     },
 }

@@ -1,4 +1,5 @@
-"""lm-evaluation-harness against a real `bentoml serve`: its scores are those of the loaded artifact."""
+"""lm-evaluation-harness against a real `bentoml serve`: its scores are those of the loaded artifact, and those of the
+harness without a server."""
 
 from __future__ import annotations
 
@@ -8,8 +9,11 @@ import pytest
 
 import quantbento
 from examples.server import bento, serve
+from quantbento.core.progress import Silent
+from quantbento.judging.lm_eval.scores import scores
+from quantbento.recipe.lm_eval import LmEval
 from tests.conftest import ROOT, model_store
-from tests.service.lm_eval_tasks import lm_eval, offline_scores
+from tests.service.lm_eval_tasks import TASKS, lm_eval, offline_scores
 from tests.stored_llama import store_llama
 from tests.tiny_llama import write_tiny_llama
 
@@ -34,6 +38,8 @@ def test_scores_are_those_of_the_loaded_artifact(runtime, tmp_path, monkeypatch)
         loaded = quantbento.load(NAME)
         try:
             expected = offline_scores(loaded, tmp_path)
+            tasks = LmEval.model_validate({"tasks": [*TASKS], "include_path": str(tmp_path), "batch_size": batch})
+            offline = scores(loaded, tasks, NAME, Silent())
         finally:
             loaded.close()
     environment = {"BENTOML_HOME": str(home), "PYTHONPATH": str(ROOT), "QUANTBENTO_MODEL": NAME}
@@ -41,5 +47,7 @@ def test_scores_are_those_of_the_loaded_artifact(runtime, tmp_path, monkeypatch)
         found = lm_eval(server.url, NAME, tmp_path, batch)
     assert found.texts == expected.texts
     assert (found.accuracy, found.exact_match) == (expected.accuracy, expected.exact_match)
+    # What a recipe's `lm_eval` reports of the same artifact, without a server.
+    assert [offline[name]["value"] for name in TASKS] == [found.accuracy, found.exact_match]
     for one, other in zip(found.logprobs, expected.logprobs, strict=True):
         assert one == pytest.approx(other, abs=tolerance)

@@ -85,7 +85,7 @@ def test_everything_wrong_is_told_at_once_and_nothing_is_changed(saved):
     assert tree(saved.path) == before
 
 
-def test_labels_of_the_save_are_those_that_the_pipeline_writes(monkeypatch):
+def test_labels_of_the_save_are_those_that_the_pipeline_writes(tmp_path, monkeypatch):
     written = {}
     monkeypatch.setattr(store, "save", lambda *given: written.update(given[3]))
     recipe = {
@@ -101,11 +101,13 @@ def test_labels_of_the_save_are_those_that_the_pipeline_writes(monkeypatch):
     row = VariantRow("int8", "onnx-dynamic", "int8-dynamic", {}, "onnx")
     baseline = ReferenceRow("torch-fp32", "torch", 1, 1.0, {}, {}, 1.0, {}, None)
     maker = SimpleNamespace(
-        plan=SimpleNamespace(recipe=resolved.recipe, fingerprints={"int8": ""}, source={}),
+        plan=SimpleNamespace(
+            recipe=resolved.recipe, fingerprints={"int8": ""}, source={}, identities={"evaluation": {}}
+        ),
         report=SimpleNamespace(environment={}),
         references=SimpleNamespace(table=lambda: [baseline]),
     )
-    Maker._store(maker, row, resolved.variants[0], Path())
+    Maker._store(maker, row, resolved.variants[0], tmp_path)
     assert set(written) == {*labels.OWN, "team"}
 
 

@@ -101,6 +101,8 @@ def test_metrics(source):
     metrics = task.compare({"probabilities": b}, {"probabilities": v}, ["kind 0", 1, "kind 5", "kind 7"])
     assert metrics == {
         "accuracy": 0.5,
+        "f1_macro": 0.375,  # the mean of 1, 1/2, 0 and 0
+        "mcc": pytest.approx(4 / 72**0.5),
         "top5_accuracy": 0.75,
         "agreement": 0.25,
         "max_probability_difference": pytest.approx(7 / 36),

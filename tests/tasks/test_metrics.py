@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
+from sklearn.metrics import f1_score, matthews_corrcoef
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.tasks.metrics import (
@@ -58,8 +59,25 @@ def test_classification_counts_top_classes():
     baseline = np.array([[2.0, 1.0], [0.0, 1.0], [5.0, 0.0], [0.0, 9.0]])
     variant = np.array([[2.0, 3.0], [0.0, 1.0], [5.0, 0.0], [0.0, 9.0]])
     assert classification_metrics(baseline, variant, None) == {"agreement": 0.75}
-    assert classification_metrics(baseline, variant, np.array([1, 1, 1, 1])) == {"agreement": 0.75, "accuracy": 0.75}
+    found = classification_metrics(baseline, variant, np.array([1, 1, 1, 1]))
+    assert (found["agreement"], found["accuracy"]) == (0.75, 0.75)
     assert classification_metrics(baseline, baseline, np.array([1, 1, 1, 1]))["accuracy"] == 0.5
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7])
+@pytest.mark.parametrize("samples", [1, 4, 200])
+def test_f1_and_mcc_are_those_of_scikit_learn(classes, samples):
+    """With few samples, some classes are nowhere, and one may be all that is wanted."""
+    random = np.random.default_rng(classes * samples)
+    for _ in range(20):
+        scores, wanted = random.random((samples, classes)), random.integers(0, classes, samples)
+        ours, found = classification_metrics(scores, scores, wanted), scores.argmax(1)
+        assert ours["f1_macro"] == pytest.approx(f1_score(wanted, found, average="macro"))
+        assert ours["mcc"] == pytest.approx(matthews_corrcoef(wanted, found))
+        if classes == 2:
+            assert ours["f1"] == pytest.approx(f1_score(wanted, found, zero_division=0))
+        else:
+            assert "f1" not in ours
 
 
 @pytest.mark.parametrize(

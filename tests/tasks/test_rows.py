@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quantbento.tasks.rows import finite, flat, holds_floats, joined, shapes, stacked
+from quantbento.tasks.rows import finite, flat, holds_floats, joined, row_distances, shapes, stacked
 
 LONG, SHORT = np.arange(6.0).reshape(3, 2), np.ones((1, 2))
 
@@ -59,3 +59,12 @@ def test_rows_hold_floats_or_they_do_not():
     assert holds_floats(stacked([LONG, SHORT])) and holds_floats(stacked([LONG, LONG]))
     assert not holds_floats(stacked([LONG.astype(np.int64), SHORT.astype(np.int64)]))
     assert not holds_floats(np.array([True]))
+
+
+def test_distances_are_of_each_item():
+    b = {"a": np.array([[3.0, 0.0], [0.0, 0.0], [1.0, 1.0]]), "n": np.array([1, 2, 3])}
+    v = {"a": np.array([[3.0, 4.0], [0.0, 0.0], [1.0, 1.0]]), "n": np.array([1, 2, 9])}
+    assert row_distances(b, v).tolist() == [0.8, 0, 0]
+    assert row_distances({"n": b["n"]}, {"n": v["n"]}).tolist() == [0, 0, 1]
+    ragged = [stacked([np.ones(2), np.ones(3)]), stacked([np.ones(2), np.array([1.0, 1.0, -1.0])])]
+    assert row_distances({"x": ragged[0]}, {"x": ragged[1]}).tolist() == [0, pytest.approx(2 / 3**0.5)]

@@ -154,7 +154,8 @@ def test_accuracy_takes_label_names_and_indices(module, tiny_classifier):
     task = task_of(module, tiny_classifier)
     baseline = {"probabilities": np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], dtype=np.float32)}
     variant = {"probabilities": np.array([[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]], dtype=np.float32)}
-    expected = pytest.approx({"agreement": 2 / 3, "accuracy": 2 / 3, "max_probability_difference": 0.2})
+    right = {"accuracy": 2 / 3, "f1": 2 / 3, "f1_macro": 2 / 3, "mcc": 0.5}
+    expected = pytest.approx({"agreement": 2 / 3, "max_probability_difference": 0.2, **right})
     assert task.compare(baseline, variant, ["negative", "positive", "negative"]) == expected
     assert task.compare(baseline, variant, [0, 1, 0]) == expected
     assert "accuracy" not in task.compare(baseline, variant, None)

@@ -127,12 +127,16 @@ def test_metrics_are_worked_out_by_hand(folder):
     baseline = scores([[0.5, 0.25, 0.25], [0.125, 0.75, 0.125]], [0, 1])
     variant = scores([[0.25, 0.5, 0.25], [0.125, 0.75, 0.125]], [0, 1])
     own = task.compare(baseline, baseline, None)
-    assert own == pytest.approx({"perplexity": (0.5 * 0.75) ** -0.5, "agreement": 1, "kl_divergence": 0}, abs=1e-6)
+    same = {"agreement": 1, "kl_divergence": 0, "kl_p99": 0}
+    assert own == pytest.approx({"perplexity": (0.5 * 0.75) ** -0.5, **same}, abs=1e-6)
     found = task.compare(baseline, variant, None)
-    assert found == pytest.approx(
-        {"perplexity": (0.25 * 0.75) ** -0.5, "agreement": 0.5, "kl_divergence": 0.25 * np.log(2) / 2}, rel=1e-5
-    )
+    kl = 0.25 * np.log(2)  # of the first position; the other's is 0
+    expected = {"perplexity": (0.25 * 0.75) ** -0.5, "agreement": 0.5, "kl_divergence": kl / 2, "kl_p99": 0.99 * kl}
+    assert found == pytest.approx(expected, rel=1e-5)
     assert found.keys() == task.metrics.keys()
+    shown = task.divergence(baseline, variant)
+    assert shown["max"] == pytest.approx(kl, rel=1e-5)
+    assert shown["perplexity_ratio"] == pytest.approx(2**0.5, rel=1e-5)
 
 
 def test_what_is_saved_is_the_same_task_again(folder, tmp_path):
@@ -163,3 +167,13 @@ def test_a_tokenizer_that_cannot_be_read_is_one_clear_line(tmp_path, content, me
         read_tokenizer(tmp_path)
     assert str(tmp_path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_drawn_windows_have_the_metrics_of_the_windows_written_out(folder):
+    task = task_in(folder)
+    windows = [scores([[0.5, 0.25, 0.25], [0.125, 0.75, 0.125]], [0, 1]), scores([[0.25, 0.5, 0.25]] * 2, [0, 1])]
+    baseline = {name: np.concatenate([w[name] for w in windows]) for name in windows[0]}
+    variant = {name: values[::-1] for name, values in baseline.items()}
+    drawn = np.array([1, 1, 0])
+    written = [{name: values[drawn] for name, values in rows.items()} for rows in (baseline, variant)]
+    assert task.resampler(baseline, variant, None)(drawn) == pytest.approx(task.compare(*written, None))

@@ -1,4 +1,4 @@
-"""Running a Bento elsewhere: `quantbento deploy render` and `quantbento deploy canary`."""
+"""Other machines: `quantbento deploy render` and `deploy canary` for Bentos, `deploy sweep` for a recipe's variants."""
 
 from __future__ import annotations
 
@@ -30,6 +30,23 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--output", type=Path, metavar="FILE", help="deploy/rendered/<stable>-httproute.yaml by default"
     )
     canary.set_defaults(run=_canary)
+    sweep = actions.add_parser(
+        "sweep", help="a recipe's variants on several machines: Kubernetes Jobs, a SkyPilot task"
+    )
+    sweep.add_argument("recipe", type=Path, help="a YAML file below the current folder")
+    sweep.add_argument("--image", required=True, metavar="IMAGE[:TAG]", help="with quantbento and the project")
+    sweep.add_argument("--queue", metavar="NAME", help="Kueue's LocalQueue; without one, Jobs start at once")
+    sweep.add_argument(
+        "--claim", default="quantbento-results", metavar="NAME", help="PersistentVolumeClaim (default: %(default)s)"
+    )
+    sweep.add_argument("--bucket", metavar="URL", help="where SkyPilot writes results, for example s3://my-bucket")
+    sweep.add_argument("--cpu", default="4", metavar="CORES", help="of each machine (default: %(default)s)")
+    sweep.add_argument("--memory", default="16Gi", metavar="SIZE", help="of each machine (default: %(default)s)")
+    sweep.add_argument(
+        "--accelerator", default="L4", metavar="GPU", help="SkyPilot's name of a GPU, where needed (default: L4)"
+    )
+    sweep.add_argument("--output", type=Path, metavar="DIR", help="deploy/rendered/<recipe>-sweep by default")
+    sweep.set_defaults(run=_sweep)
 
 
 def _render(arguments: argparse.Namespace) -> int:
@@ -64,4 +81,30 @@ def _canary(arguments: argparse.Namespace) -> int:
     )
     print(f"{file}: {arguments.weight} % of the requests to {arguments.canary}, the others to {arguments.stable}")
     print(f"next:\n  kubectl apply -f {file}")
+    return 0
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from quantbento.making.elsewhere import look
+    from quantbento.packing.sweep import SKYPILOT, Machine, render
+
+    found = look(arguments.recipe)
+    done = render(
+        arguments.recipe,
+        found.name,
+        found.variants,
+        arguments.image,
+        queue=arguments.queue,
+        claim=arguments.claim,
+        bucket=arguments.bucket,
+        machine=Machine(arguments.cpu, arguments.memory, found.gpu, arguments.accelerator),
+        output=arguments.output,
+    )
+    print(f"{done.folder}: {len(done.variants)} variants of {found.name}, each with {'a GPU' if found.gpu else 'CPUs'}")
+    for note in done.notes:
+        print(f"note: {note}")
+    print(f"next:\n  kubectl apply -k {done.folder}\nor:")
+    for variant in done.variants:
+        print(f"  sky jobs launch --env VARIANT={variant} {done.folder / SKYPILOT}")
+    print("then, where the results are:\n  quantbento merge /results/*/reports --output reports")
     return 0

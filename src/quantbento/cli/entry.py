@@ -9,10 +9,30 @@ import sys
 from collections.abc import Callable, Sequence
 
 from quantbento import __version__
-from quantbento.cli import bentos, deploy, doctor, init, keys, models, new, save, serve, sign
+from quantbento.cli import (
+    bench,
+    bentos,
+    choose,
+    deploy,
+    doctor,
+    init,
+    keys,
+    merge,
+    models,
+    new,
+    play,
+    report,
+    save,
+    sensitivity,
+    serve,
+    sign,
+)
 from quantbento.cli.parser import CommandParser
 
-GROUPS = (init, save, models, sign, serve, keys, bentos, deploy, doctor, new)
+GROUPS = (
+    init, save, bench, choose, sensitivity, report, merge,
+    models, sign, serve, play, keys, bentos, deploy, doctor, new,
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

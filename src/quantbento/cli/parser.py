@@ -27,3 +27,18 @@ class CommandParser(argparse.ArgumentParser):
         if self.keeps_rest:
             found.rest, rest = rest, []
         return found, rest
+
+
+def numbers(kind: type[int] | type[float]) -> Callable[[str], list[Any]]:
+    """The type of an option that takes numbers above 0 with commas between."""
+
+    def parse(given: str) -> list[Any]:
+        try:
+            found = [kind(part) for part in given.split(",")]
+        except ValueError:
+            found = []
+        if not found or not all(0 < value < float("inf") for value in found):
+            raise argparse.ArgumentTypeError(f"{given!r}: allowed are numbers above 0 with commas between, as 1,8,32")
+        return list(dict.fromkeys(found))
+
+    return parse

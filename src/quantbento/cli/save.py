@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take the whole road with a small random model and few samples; touch neither the store nor reports",
     )
-    parser.add_argument("--force", action="store_true", help="make variants again that are already stored")
+    parser.add_argument(
+        "--force", action="store_true", help="make stored variants again, and use nothing that an earlier run finished"
+    )
     parser.add_argument("--keep-failed", action="store_true", help="store failing variants too, labelled so")
     parser.set_defaults(run=_save)
 

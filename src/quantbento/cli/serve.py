@@ -48,6 +48,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     command = serve_command(arguments.tag, given | _named(arguments), arguments.host, arguments.port)
     if command.failed_gates:
         print(f"warning: {command.tag} did not pass its gates: {'; '.join(command.failed_gates)}", file=sys.stderr)
+    if command.chosen:
+        print(f"{arguments.tag} is {command.tag}: {command.chosen}")
     print(f"{command.tag}: {command.task} on {command.runtime}, at http://{arguments.host}:{arguments.port}")
     print(f"$ {shlex.join(command.arguments)}", flush=True)
     command.run()

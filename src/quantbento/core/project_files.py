@@ -12,6 +12,7 @@ from quantbento.core.errors import QuantbentoError
 
 LIBRARY = Path(__file__).parent.parent
 CARRIED = Path(__file__).with_name("project")  # there in an installed wheel only
+PACKED = ("**/*.py", "serving/playground/static/**")  # of the library, what a Bento has
 SERVICE = Path("service.py")
 BUILD_FILES = Path("configs", "bentos")
 TEMPLATES = Path("deploy", "kubernetes")

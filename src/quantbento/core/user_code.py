@@ -66,14 +66,14 @@ def resolve(reference: str) -> Any:
     return getattr(module, attribute)
 
 
-def call(reference: str) -> Any:
-    """What the function returns. If it fails, the error names the reference."""
+def call(reference: str, **arguments: Any) -> Any:
+    """What the function returns for these arguments. If it fails, the error names the reference."""
     function = resolve(reference)
     if not callable(function):
         raise QuantbentoError(f"{reference!r} is a {type(function).__name__}, not a function")
     with _importable_here():
         try:
-            return function()
+            return function(**arguments)
         except QuantbentoError:
             raise
         except Exception as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbento.core.progress import Progress, Silent
+from quantbento.core.stage_cache import StageCache
 from quantbento.inputs.onnx_export import export
 from quantbento.inputs.onnx_graph import CanonicalGraph, canonical
 from quantbento.inputs.onnx_traces import strip_file
@@ -31,6 +32,7 @@ class Job:
         custom_objects: Python objects that are stored with the model, by name.
         engine: the recipe's settings for the runtime's engine.
         progress: shows how far the run is.
+        cache: stages that an earlier run finished; empty unless a run sets it.
         graph: what `canonical_onnx` gives, once it was made.
     """
 
@@ -42,6 +44,7 @@ class Job:
     custom_objects: dict[str, Any] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Silent)
+    cache: StageCache = field(default_factory=StageCache)
     graph: CanonicalGraph | None = field(default=None, init=False)
 
     def onnx(self) -> Path:
@@ -55,8 +58,10 @@ class Job:
         path = self.workspace / "onnx-fp32" / MODEL
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            assert self.source.module is not None
-            export(self.source.module, self.task, path)
+            if self.cache.restore("ONNX export", {}, {"graph": path.parent}) is None:
+                assert self.source.module is not None
+                export(self.source.module, self.task, path)
+                self.cache.keep("ONNX export", {}, {}, {"graph": path.parent})
         return path
 
     def canonical_onnx(self) -> CanonicalGraph:

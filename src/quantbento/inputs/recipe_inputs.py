@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from quantbento.core import user_code
-from quantbento.inputs import samples
+from quantbento.inputs import lm_eval_files, samples
+from quantbento.inputs.judged import identity, judged
 from quantbento.inputs.source import NamedModel
-from quantbento.recipe import Recipe, Samples
+from quantbento.recipe import Evaluation, Recipe, Samples
 from quantbento.tasks.base import Task
 from quantbento.tasks.source import SampleSet
 
@@ -35,8 +36,14 @@ class RecipeInputs:
             QuantbentoError: they cannot be read, or are fewer than asked for.
         """
         if kind not in self._samples:
-            self._samples[kind] = samples.load_samples(self.specs[kind], self.task.fields, self.task.suffixes)
+            spec, parts = self.specs[kind], (self.task.fields, self.task.suffixes)
+            read = judged(spec, *parts) if isinstance(spec, Evaluation) else samples.load_samples(spec, *parts)
+            self._samples[kind] = read
         return self._samples[kind]
+
+    def read(self, kind: str) -> SampleSet | None:
+        """The samples of a kind where they were read before, else None."""
+        return self._samples.get(kind)
 
     def identity(self, part: str) -> Any:
         """What identifies a part of the recipe's inputs: "model", "custom_objects", or a kind of samples.
@@ -48,4 +55,8 @@ class RecipeInputs:
             return self.model.identity()
         if part == "custom_objects":
             return {name: user_code.identity(code) for name, code in self.recipe.custom_objects.items()}
-        return samples.identify(self.specs[part], self.task.suffixes) if part in self.specs else None
+        found = samples.identify(self.specs[part], self.task.suffixes) if part in self.specs else None
+        if part == "evaluation":
+            found = {**(found or {}), **identity(self.recipe.evaluation)}
+        tasks = self.recipe.evaluation.lm_eval if part == "evaluation" else None
+        return found if tasks is None else {**(found or {}), "lm_eval": lm_eval_files.identity(tasks)}

@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from quantbento.core import user_code
 from quantbento.core.errors import QuantbentoError, did_you_mean, one_of, summary
 from quantbento.inputs.folders import hash_files
-from quantbento.recipe import Samples
+from quantbento.recipe import Evaluation, Samples
 from quantbento.tasks.source import SampleSet
 
 TEXT = ("text",)
@@ -30,7 +31,7 @@ def identify(spec: Samples, suffixes: tuple[str, ...] = ()) -> dict[str, Any]:
         suffixes: the task's, whose samples are files: those in the folder, or beside the table that names them, are
             part of it.
     """
-    settings = spec.model_dump(exclude={"path", "factory"}, exclude_none=True)
+    settings = spec.model_dump(exclude={"path", "factory", "lm_eval"}, exclude_none=True)
     if spec.path:
         table = [] if spec.path.is_dir() else [spec.path]
         base = spec.path if spec.path.is_dir() else spec.path.parent
@@ -59,7 +60,7 @@ def load_samples(spec: Samples, fields: tuple[str, ...] = TEXT, suffixes: tuple[
         assert spec.path is not None
         samples, where = _from_file(spec.path, spec, fields), str(spec.path)
         if suffixes:
-            samples = SampleSet([_beside(spec.path, item) for item in samples.inputs], samples.labels)
+            samples = replace(samples, inputs=[_beside(spec.path, item) for item in samples.inputs])
     if not samples.inputs:
         raise QuantbentoError(f"{where} holds no samples")
     if samples.labels is not None and len(samples.labels) != len(samples.inputs):
@@ -71,8 +72,7 @@ def load_samples(spec: Samples, fields: tuple[str, ...] = TEXT, suffixes: tuple[
     # A folder lists one class after the other, so a count takes some of each.
     step = len(samples.inputs) / spec.count if spec.path is not None and spec.path.is_dir() else 1
     chosen = [int(i * step) for i in range(spec.count)]
-    labels = None if samples.labels is None else [samples.labels[i] for i in chosen]
-    return SampleSet([samples.inputs[i] for i in chosen], labels)
+    return samples.chosen(chosen)
 
 
 def _from_folder(folder: Path, suffixes: tuple[str, ...]) -> SampleSet:
@@ -97,7 +97,7 @@ def _beside(table: Path, item: Any) -> Any:
 
 def _from_file(path: Path, spec: Samples, fields: tuple[str, ...]) -> SampleSet:
     if path.suffix == ".npz":
-        return _from_arrays(path, spec.column("label"))
+        return _from_arrays(path, spec.column("label"), spec.group if isinstance(spec, Evaluation) else None)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -138,8 +138,13 @@ def _from_rows(rows: Sequence[dict[str, Any]], spec: Samples, fields: tuple[str,
     values = {field: _column(rows, spec.column(field), where) for field in fields}
     whole = [dict(zip(fields, row, strict=True)) for row in zip(*values.values(), strict=True)]
     inputs = values[fields[0]] if len(fields) == 1 else whole
-    label = spec.column("label")
-    return SampleSet(inputs, _column(rows, label, where) if label in columns else None)
+    label, groups = spec.column("label"), None
+    if isinstance(spec, Evaluation) and spec.group is not None:
+        if spec.group not in columns:
+            hint = did_you_mean(spec.group, columns)
+            raise QuantbentoError(f"{where} has no column {spec.group!r} to group by{hint} (it has {one_of(columns)})")
+        groups = [str(row.get(spec.group)) for row in rows]
+    return SampleSet(inputs, _column(rows, label, where) if label in columns else None, groups=groups)
 
 
 def _column(rows: Sequence[dict[str, Any]], name: str, where: str) -> list[Any]:
@@ -162,7 +167,7 @@ def _from_dataset(spec: Samples, fields: tuple[str, ...], suffixes: tuple[str, .
     if spec.count is not None:  # the others need not be read into memory
         rows = rows.select(range(min(spec.count, len(rows))))
     samples = _from_rows(rows.to_list(), spec, fields, f"dataset {spec.dataset!r}")
-    return SampleSet([_file(item) for item in samples.inputs], samples.labels) if suffixes else samples
+    return replace(samples, inputs=[_file(item) for item in samples.inputs]) if suffixes else samples
 
 
 def _file(cell: Any) -> Any:
@@ -172,14 +177,20 @@ def _file(cell: Any) -> Any:
     return cell
 
 
-def _from_arrays(path: Path, label: str) -> SampleSet:
+def _from_arrays(path: Path, label: str, group: str | None) -> SampleSet:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             by_name = dict(arrays)
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:  # TypeError: a renamed .npy
         raise QuantbentoError(f"{path} cannot be read as .npz: {summary(error)}") from None
     labels = by_name.pop(label, None)
-    return _from_columns(by_name, None if labels is None else labels.tolist(), str(path))
+    if group is None:
+        return _from_columns(by_name, None if labels is None else labels.tolist(), str(path))
+    groups = labels if group == label else by_name.pop(group, None)
+    if groups is None:
+        raise QuantbentoError(f"{path} has no array {group!r} to group by (it has {one_of(by_name)})")
+    samples = _from_columns(by_name, None if labels is None else labels.tolist(), str(path))
+    return replace(samples, groups=[str(own) for own in groups.tolist()])
 
 
 def _from_factory(reference: str) -> SampleSet:

@@ -87,8 +87,13 @@ def measure(
 
 def speedup(reference: Timing, contender: Timing) -> Speedup:
     """How many times as fast as the reference the contender is, from paired rounds."""
-    ratios = np.asarray([r / c for r, c in zip(reference.seconds, contender.seconds, strict=False)])
-    return Speedup(*(float(np.percentile(ratios, p)) for p in (50, 10, 90)))
+    of = ratios(reference, contender)
+    return Speedup(*(float(np.percentile(of, p)) for p in (50, 10, 90)))
+
+
+def ratios(reference: Timing, contender: Timing) -> list[float]:
+    """The reference's seconds over the contender's, one per round."""
+    return [r / c for r, c in zip(reference.seconds, contender.seconds, strict=False)]
 
 
 def unsteady(timings: dict[str, Timing]) -> str | None:
@@ -123,24 +128,38 @@ def footprint(predictor: LoadedModel, artifact: Path, inputs: Sequence[Any], thr
     """
     if (own := predictor.runtime.peak_memory_bytes()) is not None:
         return Footprint(None, own)
-    device = predictor.runtime.device
+    job = {"artifact": artifact, "inputs": list(inputs), "threads": threads, "device": predictor.runtime.device}
+    here = needs_users_code(type(predictor.task), type(predictor.runtime))
+    return Footprint(**in_fresh_process("fresh_process", job, here))
+
+
+def in_fresh_process(module: str, job: dict[str, Any], here: bool) -> Any:
+    """What a module of this room prints as JSON, run as a process of its own.
+
+    Args:
+        module: its name below `quantbento.judging`.
+        job: what it reads, pickled, from standard input.
+        here: start in the current folder, for a model that needs the user's own code; else in an empty one.
+
+    Raises:
+        QuantbentoError: with the process's last line.
+    """
     with tempfile.TemporaryDirectory() as empty:
-        job = pickle.dumps({"artifact": artifact, "inputs": list(inputs), "threads": threads, "device": device})
         child = subprocess.run(
-            [sys.executable, "-m", "quantbento.judging.fresh_process"],
-            input=job,
-            cwd=Path.cwd() if _needs_users_code(predictor) else empty,
+            [sys.executable, "-m", f"quantbento.judging.{module}"],
+            input=pickle.dumps(job),
+            cwd=Path.cwd() if here else empty,
             capture_output=True,
         )
     if child.returncode != 0:
         last = child.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit code {child.returncode}"]
         raise QuantbentoError(f"the artifact does not load in a process of its own: {last[0]}")
-    return Footprint(**json.loads(child.stdout.splitlines()[-1]))
+    return json.loads(child.stdout.splitlines()[-1])
 
 
-def _needs_users_code(loaded: LoadedModel) -> bool:
-    parts = {"task": loaded.task, "runtime": loaded.runtime}
-    return any(":" in registry.name_of(kind, type(part)) for kind, part in parts.items())
+def needs_users_code(task: type, runtime: type) -> bool:
+    """Whether one of them is the user's own (`module:Class`)."""
+    return any(":" in registry.name_of(kind, part) for kind, part in (("task", task), ("runtime", runtime)))
 
 
 def _seconds(predictor: LoadedModel, inputs: Sequence[Any]) -> float:

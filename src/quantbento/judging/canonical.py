@@ -19,7 +19,7 @@ from quantbento.inputs.job import CANONICAL, Job
 from quantbento.inputs.onnx_graph import STEPS, CanonicalGraph, canonical
 from quantbento.judging.evaluate import checked_rows
 from quantbento.runtimes import artifact
-from quantbento.runtimes.onnx import OnnxRuntime
+from quantbento.runtimes.onnx import MODEL, OnnxRuntime
 from quantbento.tasks.base import Arrays
 from quantbento.tasks.metrics import output_metrics
 from quantbento.tasks.rows import holds_floats, shapes
@@ -41,6 +41,9 @@ def prove(job: Job, samples: SampleSet, threads: int) -> CanonicalGraph:
     """
     if job.graph is not None:
         return job.graph
+    job.graph = _kept(job)
+    if job.graph is not None:
+        return job.graph
     few = SampleSet(samples.inputs[:SAMPLES])
     graph = canonical(job.onnx(), job.workspace / CANONICAL)
     expected: Arrays = {}
@@ -59,7 +62,24 @@ def prove(job: Job, samples: SampleSet, threads: int) -> CanonicalGraph:
         note = f"started from {STEPS[graph.step]} ({graph.change}); it answers {len(few.inputs)} samples the same"
         graph = replace(graph, notes=[*graph.notes, note])
     job.graph = graph
+    untouched = graph.path == job.onnx()
+    job.cache.keep(
+        "canonical graph",
+        {},
+        {"step": graph.step, "change": graph.change, "notes": graph.notes},
+        {} if untouched else {"graph": graph.path.parent},
+    )
     return graph
+
+
+def _kept(job: Job) -> CanonicalGraph | None:
+    """The graph that an earlier run proved."""
+    folder = job.workspace / CANONICAL / "kept"
+    found = job.cache.restore("canonical graph", {}, {"graph": folder})
+    if found is None:
+        return None
+    path = folder / MODEL
+    return CanonicalGraph(path if path.is_file() else job.onnx(), **found)
 
 
 def difference(expected: Arrays, found: Arrays) -> str | None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from quantbento.core.errors import QuantbentoError, one_of, summary
+from quantbento.judging.evaluation.base import Outcome
+from quantbento.judging.evaluation.kinds import evaluations, needs_answers
 from quantbento.runtimes.loaded import LoadedModel
 from quantbento.tasks.base import Arrays, Task
 from quantbento.tasks.rows import finite, shapes
 from quantbento.tasks.source import SampleSet
+
+
+def answers(model: LoadedModel, samples: SampleSet) -> list[Any] | None:
+    """The answers to all samples; None where the recipe asks for nothing that needs them."""
+    return model(samples.inputs) if needs_answers(samples.spec) else None
 
 
 def checked_rows(predictor: LoadedModel, samples: SampleSet, who: str) -> Arrays:
@@ -28,19 +36,25 @@ def checked_rows(predictor: LoadedModel, samples: SampleSet, who: str) -> Arrays
 
 
 def evaluate(variant: LoadedModel, rows: Arrays, samples: SampleSet) -> dict[str, float]:
-    """The task's metrics of a variant, given the baseline's rows.
+    """The metrics of a variant, given the baseline's rows.
 
     Raises:
         QuantbentoError: the variant does not run, or answers with NaN, infinity, or another shape.
     """
-    return compare(variant.task, rows, checked_rows(variant, samples, "the variant"), samples)
+    own = checked_rows(variant, samples, "the variant")
+    return compare(variant.task, rows, own, samples, answers(variant, samples))
 
 
-def compare(task: Task, rows: Arrays, own: Arrays, samples: SampleSet) -> dict[str, float]:
-    """The task's metrics of a variant's own rows, given the baseline's.
+def compare(
+    task: Task, rows: Arrays, own: Arrays, samples: SampleSet, answered: list[Any] | None = None
+) -> dict[str, float]:
+    """The metrics of a variant's own rows, given the baseline's.
+
+    Args:
+        answered: the variant's answers. Without them, metrics of the user's that take answers are left out.
 
     Raises:
-        QuantbentoError: they differ in name or shape.
+        QuantbentoError: they differ in name or shape, or a metric of the user's fails.
     """
     for name, expected in rows.items():
         if name not in own:
@@ -49,7 +63,10 @@ def compare(task: Task, rows: Arrays, own: Arrays, samples: SampleSet) -> dict[s
             raise QuantbentoError(
                 f"the variant's output {name!r} is {_described(got)}; the baseline's is {_described(wanted)}"
             )
-    return task.compare(rows, own, samples.labels)
+    found: dict[str, float] = {}
+    for evaluation in evaluations(task, samples):
+        found |= evaluation.measure(Outcome(rows), Outcome(own, answered))
+    return found
 
 
 def recovery(metrics: dict[str, float], baseline: dict[str, float], better: dict[str, int]) -> dict[str, float]:

@@ -12,10 +12,12 @@ from quantbento.core.devices import kind_of
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.progress import Advance
 from quantbento.inputs.job import Job
-from quantbento.judging import benchmark
-from quantbento.judging.evaluate import checked_rows, compare
+from quantbento.judging import benchmark, robustness
+from quantbento.judging.evaluate import answers, checked_rows, compare
+from quantbento.judging.kept import KeptReference
+from quantbento.judging.lm_eval.scores import kept_scores
 from quantbento.judging.rows import ReferenceRow
-from quantbento.recipe import Benchmark
+from quantbento.recipe import Benchmark, Evaluation
 from quantbento.runtimes import artifact
 from quantbento.runtimes.base import Runtime
 from quantbento.runtimes.loaded import LoadedModel
@@ -59,13 +61,19 @@ class References:
         refused: why full precision does not work in a runtime, by the runtime's name. Its variants would not work
             either.
         missing: runtimes that have no full precision.
+        answers: the baseline's answers, where the recipe asks for what needs them.
+        lm_eval: the baseline's figures in the tasks of lm-eval; empty where the recipe names none.
+        difficult: the baseline's rows of difficult inputs; empty where the recipe turns them off.
     """
 
     settings: Benchmark
     all: list[Reference] = field(default_factory=list)
     rows: Arrays = field(default_factory=dict)
+    answers: list[Any] | None = None
     refused: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
+    lm_eval: dict[str, dict[str, Any]] = field(default_factory=dict)
+    difficult: robustness.Difficult = field(default_factory=dict)
 
     @property
     def baseline(self) -> Reference:
@@ -110,21 +118,28 @@ class References:
 
 
 def prepare(
-    job: Job, samples: SampleSet, runtimes: Sequence[type[Runtime]], settings: Benchmark, threads: int
+    job: Job,
+    samples: SampleSet,
+    runtimes: Sequence[type[Runtime]],
+    settings: Benchmark,
+    threads: int,
+    evaluation: Evaluation | None = None,
 ) -> References:
     """Writes, reloads, checks and measures all references, in rounds with each other.
 
     The baseline must work. Any other reference that does not work is left out, with a line that says so: nobody asked
-    for bf16, and if the model cannot be exported to a runtime, each of its variants is refused.
+    for bf16, and if the model cannot be exported to a runtime, each of its variants is refused. What an earlier run
+    evaluated (`job.cache`) is only reloaded and measured.
 
     Args:
         runtimes: the runtimes that serve the variants.
         settings: with a device that was chosen, not `auto`.
+        evaluation: what the baseline is asked beside the samples, for the variants to be compared with.
     """
     done = References(settings)
     try:
         for form in _wanted(job, runtimes, settings):
-            _add(done, job, samples, form, threads)
+            _add(done, job, samples, form, threads, evaluation)
         if settings.paired:
             _measure(done.all, job, samples, settings, threads)
     except BaseException:
@@ -172,24 +187,34 @@ def _wanted(job: Job, runtimes: Sequence[type[Runtime]], settings: Benchmark) ->
     return found
 
 
-def _add(done: References, job: Job, samples: SampleSet, form: _Form, threads: int) -> None:
-    name, runtime, dtype, own = form.name, form.runtime, form.dtype, form.own
+def _add(
+    done: References, job: Job, samples: SampleSet, form: _Form, threads: int, evaluation: Evaluation | None
+) -> None:
+    name, runtime, own = form.name, form.runtime, form.own
     folder = job.workspace / "references" / name
     folder.mkdir(parents=True)
-    loaded = None
+    stage = KeptReference(job.cache, folder, runtime, {"own": own, "baseline": [r.name for r in done.all[:1]]})
+    loaded = given = None
     try:
-        with job.progress.stage(f"{name}: write, reload and evaluate"):
-            config = runtime.write_reference(job, folder, dtype)
-            if config is None:
-                _does_not_exist(done, job, runtime, own)
-                return
-            job.complete(folder, runtime, config | ({"compile": True} if form.compiled else {}))
-            loaded = artifact.load(folder, threads, done.settings.device)
-            rows = checked_rows(loaded, samples, "the full-precision model")
-            done.rows = done.rows or rows
-            metrics = compare(job.task, done.rows, rows, samples)
-            if own and dtype == "float32":
-                _check_same(rows, done.rows, name)
+        if kept := stage.restore():
+            with job.progress.stage(f"{name}: reload what an earlier run evaluated"):
+                loaded = artifact.load(folder, threads, done.settings.device)
+                rows, metrics = kept
+        else:
+            with job.progress.stage(f"{name}: write, reload and evaluate"):
+                config = runtime.write_reference(job, folder, form.dtype)
+                if config is None:
+                    _does_not_exist(done, job, runtime, own)
+                    return
+                job.complete(folder, runtime, config | ({"compile": True} if form.compiled else {}))
+                loaded = artifact.load(folder, threads, done.settings.device)
+                rows = checked_rows(loaded, samples, "the full-precision model")
+                given = answers(loaded, samples)
+                metrics = compare(job.task, done.rows or rows, rows, samples, given)
+                if own and form.dtype == "float32":
+                    _check_same(rows, done.rows or rows, name)
+                stage.keep(rows, metrics)
+        done.rows = done.rows or rows
     except QuantbentoError as error:
         if loaded:
             loaded.close()
@@ -200,9 +225,22 @@ def _add(done: References, job: Job, samples: SampleSet, form: _Form, threads: i
             done.refused[runtime.name] = str(error)
         return
     done.all.append(Reference(name, folder, loaded, metrics, own))
+    if len(done.all) == 1:
+        done.answers = given or answers(loaded, samples)
+    if evaluation is not None and len(done.all) == 1:
+        _ask_more(done, job, samples, loaded, evaluation)
     if not done.settings.paired:
         _measure(done.all[-1:], job, samples, done.settings, threads)
         loaded.close()
+
+
+def _ask_more(done: References, job: Job, samples: SampleSet, baseline: LoadedModel, evaluation: Evaluation) -> None:
+    name = done.baseline.name
+    if evaluation.robustness:
+        with job.progress.stage(f"{name}: difficult inputs"):
+            done.difficult = robustness.baseline_rows(baseline, samples.inputs)
+    if evaluation.lm_eval is not None:
+        done.lm_eval = kept_scores(baseline, evaluation.lm_eval, name, job.progress, job.cache)
 
 
 def _does_not_exist(done: References, job: Job, runtime: type[Runtime], own: bool) -> None:

@@ -42,6 +42,7 @@ class VariantRow:
         sample: for a language model, a prompt and the variant's continuation.
         intervals: 95 % paired bootstrap intervals, `[low, high]`, by metric: of its `value`, of its `drop` (how much
             worse than the baseline) and of its `recovery`; of `speedup`, the `value`.
+        resamples: how many draws the intervals of metrics are made of.
         groups: metrics by the value of the column that groups samples: `samples`, `metrics` and the `baseline`'s.
         worst: the samples with the largest distance from the baseline, the worst first: `index` and `distance`; where
             the recipe opted in, also `input` and both answers, `baseline` and `variant`.
@@ -49,6 +50,9 @@ class VariantRow:
             `deterministic` held, `distance` to the baseline by metric, and `error`.
         lm_eval: by task of lm-eval, its `metric`, the variant's `value` with `stderr`, the `baseline`'s value, and
             `recovery`; the mean over tasks under `average`.
+        kl: of language models, the Kullback-Leibler divergence from the baseline over all positions, in nats: `mean`,
+            `median`, `p90`, `p95`, `p99`, `p99_9`, `max`; `same_top`, the share of positions with the same most
+            probable token; `perplexity_ratio`; and `mean_stderr`, `same_top_stderr`, `perplexity_ratio_stderr`.
         mixed: how layers fell back to more bits: the `goal`, every step with the `kept` layers, its `metrics` and
             `avg_bits`, and whether it `holds`.
         error: why the variant could not be made, if it could not.
@@ -74,10 +78,12 @@ class VariantRow:
     quantized: dict[str, Any] = field(default_factory=dict)
     sample: dict[str, Any] | None = None
     intervals: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    resamples: int | None = None
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
     worst: list[dict[str, Any]] = field(default_factory=list)
     robustness: list[dict[str, Any]] = field(default_factory=list)
     lm_eval: dict[str, dict[str, Any]] = field(default_factory=dict)
+    kl: dict[str, float] = field(default_factory=dict)
     mixed: dict[str, Any] | None = None
     gates: list[dict[str, Any]] = field(default_factory=list)
     passed: bool = False
@@ -85,8 +91,17 @@ class VariantRow:
     error: str | None = None
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
+    """A run's report.
+
+    Attributes:
+        primary: metrics for the summary, which shows the first of them that was measured.
+        better: by metric, +1 where larger is better and -1 where smaller is.
+        provenance: what the run was made from and how to repeat it: `created`, `quantbento` (its version), `recipe`
+            (its file, sha256 and content), `source`, `samples` by kind, and `commands`. No sample is in it.
+    """
+
     recipe: str
     task: str
     primary: tuple[str, ...] = ()
@@ -95,7 +110,19 @@ class Report:
     references: list[ReferenceRow] = field(default_factory=list)
     variants: list[VariantRow] = field(default_factory=list)
     environment: dict[str, Any] = field(default_factory=dict)
+    better: dict[str, int] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
+
+    def __repr__(self) -> str:
+        passed = sum(v.passed for v in self.variants)
+        return f"Report({self.recipe}: {passed} of {len(self.variants)} variants passed; {self.path or 'not written'})"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the table."""
+        from quantbento.judging.notebook import table
+
+        return table(self)
 
     @property
     def exit_code(self) -> int:
@@ -110,10 +137,13 @@ class Report:
             "recipe": self.recipe,
             "task": self.task,
             "throughput_unit": self.throughput_unit,
+            "primary": list(self.primary),
+            "better": self.better,
             "baseline": self.baseline and asdict(self.baseline),
             "references": [asdict(r) for r in self.references],
             "variants": [asdict(v) for v in self.variants],
             "environment": self.environment,
+            "provenance": self.provenance,
         }
 
     def write(self, folder: Path) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 from quantbento.core import machine, user_code
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
-from quantbento.making import placement
+from quantbento.making import ablation_checks, evaluation_checks, lm_eval_checks, placement
 from quantbento.making.hardware import nearest
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant
 from quantbento.recipe.document import Loc, Problem
@@ -89,6 +89,9 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
     findings.notes += [
         told for kind, told in PLACEHOLDERS.items() if kind in inputs.specs and inputs.specs[kind].placeholder
     ]
+    findings.problems += evaluation_checks.problems(resolved.recipe, resolved.task, inputs.read("evaluation"), call)
+    findings.problems += ablation_checks.problems(resolved)
+    findings.problems += lm_eval_checks.problems(resolved.task, resolved.recipe.evaluation.lm_eval, call)
     for name, code in {} if call else resolved.recipe.custom_objects.items():
         findings.attempt(("custom_objects", name), partial(user_code.identity, code))
     return findings

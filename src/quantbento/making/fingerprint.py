@@ -31,7 +31,8 @@ def fingerprint(resolved: ResolvedRecipe, variant: ResolvedVariant, identities: 
         QuantbentoError: a function that the options name does not exist.
     """
     recipe, spec = resolved.recipe, variant.spec
-    unused = {kind for kind in ("calibration", "training") if not variant.quantizer.reads(kind)}
+    uses = {kind for kind in ("calibration", "training") if variant.quantizer.reads(kind) or spec.ranks_on(kind)}
+    unused = {"calibration", "training"} - uses
     outside = {
         "task": registry.identity("task", recipe.task),
         "quantizer": registry.identity("quantizer", spec.quantizer),

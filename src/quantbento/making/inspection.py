@@ -11,10 +11,11 @@ from quantbento.core import machine, registry
 from quantbento.core.errors import QuantbentoError, did_you_mean, one_of
 from quantbento.recipe import TAG_LENGTH
 from quantbento.recipe.document import Loc, Problem, describe_errors
+from quantbento.recipe.evaluation import PAIR_FIELDS
 from quantbento.recipe.gates import METRIC_RULES
 from quantbento.runtimes.artifact import installs
 from quantbento.runtimes.base import Runtime
-from quantbento.tasks.base import Task
+from quantbento.tasks.base import Metric, Task
 
 
 def variants_of(data: Mapping[str, Any]) -> list[tuple[Loc, Mapping[str, Any]]]:
@@ -29,6 +30,7 @@ class Inspection:
 
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
+        self.more: dict[str, Metric] = {}  # metrics of this recipe that gates may name beside the task's
 
     def say(self, where: Loc, message: str, label: str | None = None) -> None:
         self.problems.append(Problem(where, message, label))
@@ -58,14 +60,15 @@ class Inspection:
             return None
 
     def metrics(self, task: type[Task], gates: Any, where: Loc) -> None:
+        known = {**task.metrics, **self.more}
         for rule in METRIC_RULES:
             limits = gates.get(rule) if isinstance(gates, dict) else None
             for metric in limits if isinstance(limits, dict) else ():
                 place = (*where, rule, metric)
-                if metric not in task.metrics:
-                    hint = did_you_mean(str(metric), task.metrics) + f" (this task has {one_of(task.metrics)})"
+                if metric not in known:
+                    hint = did_you_mean(str(metric), known) + f" (this task has {one_of(known)})"
                     self.say(place, f"unknown metric {metric!r}{hint}")
-                elif rule == "min_recovery" and not task.metrics[metric].recovers:
+                elif rule == "min_recovery" and not known[metric].recovers:
                     told = f"{metric!r} is 0 for the baseline, it has no recovery; use max or max_drop"
                     self.say(place, told)
 
@@ -146,19 +149,23 @@ class Inspection:
     def samples(self, quantizers: list[Any], data: Mapping[str, Any]) -> None:
         """Reports samples that no quantizer uses."""
         for kind in ("calibration", "training"):
-            if data.get(kind) and quantizers and not any(quantizer.reads(kind) for quantizer in quantizers):
+            ranks = kind == "calibration" and any(v.get("mixed") or v.get("on_fail") for _, v in variants_of(data))
+            used = ranks or any(quantizer.reads(kind) for quantizer in quantizers)
+            if data.get(kind) and quantizers and not used:
                 names = ", ".join(dict.fromkeys(quantizer.name for quantizer in quantizers))
                 self.say((kind,), f"no quantizer of this recipe ({names}) needs {kind} samples; leave it out")
 
     def columns(self, task: type[Task], samples: Any, where: Loc) -> None:
         """Reports columns of samples that the task does not read."""
         given = samples if isinstance(samples, dict) else {}
-        columns, known = given.get("columns"), (*task.fields, "label")
+        is_pairs = given.get("kind") == "pairs" and where == ("evaluation",)
+        columns, known = given.get("columns"), PAIR_FIELDS if is_pairs else (*task.fields, "label")
         named: list[Loc] = [("columns", name) for name in columns] if isinstance(columns, dict) else []
         named += [("text",)] if "text" in given else []
         for place in named:
             if (name := place[-1]) not in known:
-                told = f"task {task.name!r} reads no field {name!r}{did_you_mean(str(name), known)}"
+                reader = "kind 'pairs'" if is_pairs else f"task {task.name!r}"
+                told = f"{reader} reads no field {name!r}{did_you_mean(str(name), known)}"
                 self.say((*where, *place), f"{told} (it reads {one_of(known)})")
 
     def engine(self, options: Any, runtimes: Iterable[type[Runtime]]) -> None:

@@ -6,7 +6,8 @@
 4. for each variant: quantize, reload from disk in its serving runtime, evaluate, measure, check its gates, and store
    it if it passed
 
-Each variant is stored as soon as it has passed, so an interrupted run loses one variant at most.
+Each variant is stored as soon as it has passed. What else an interrupted run had finished is kept, too
+(`quantbento.making.cache`); only measurements are made again.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from typing import Any
 
 from quantbento import store
 from quantbento.core import machine, user_code
-from quantbento.core.errors import QuantbentoError, StoreError
+from quantbento.core.errors import QuantbentoError, StoreError, summary
 from quantbento.core.progress import Progress, Silent
 from quantbento.inputs.job import Job
 from quantbento.judging.references import References, in_order, prepare
+from quantbento.judging.report import page
 from quantbento.judging.rows import ReferenceRow, Report, VariantRow, make_output_folder
-from quantbento.making import plan
+from quantbento.making import ablation, cache, plan, provenance
 from quantbento.making.checks import PLACEHOLDERS
 from quantbento.making.fingerprint import distributions
 from quantbento.making.placement import choose_device
@@ -51,7 +53,7 @@ def save(
         recipe: a YAML file, a mapping of the same shape, or a `Recipe`.
         variants: names of the variants to make; all by default.
         output: the folder in which `<recipe>/report.json` is written.
-        force: make variants again that are already stored.
+        force: make variants again that are already stored, and use nothing that an earlier run finished.
         keep_failed: store variants that failed a gate, labelled `passed: false`.
 
     Returns:
@@ -65,17 +67,20 @@ def save(
     with progress.stage("plan"):
         planned = plan.make(recipe, variants, force)
         make_output_folder(Path(output) / planned.recipe.name)
-    task = planned.resolved.task
-    report = Report(planned.recipe.name, planned.recipe.task, task.primary, task.throughput_unit)
+    resolved = planned.resolved
+    report = Report(planned.recipe.name, planned.recipe.task, resolved.primary, resolved.task.throughput_unit)
+    report.better = {name: metric.better for name, metric in resolved.metrics.items()}
+    report.provenance = provenance.describe(recipe, planned, variants)
     for name, model in planned.reusable.items():
         _reuse(report, model)
         progress.say(f"{name}: unchanged, reusing {model.tag}")
     for note in planned.notes:
         progress.say(note)
-    if planned.pending:
+    if planned.pending or ablation.due(planned, Path(output) / planned.recipe.name):
         with tempfile.TemporaryDirectory(prefix="quantbento-") as workspace:
-            make_all(planned, report, Path(workspace), Path(output), keep_failed, progress)
+            make_all(planned, report, Path(workspace), Path(output), keep_failed, progress, reuse=not force)
     report.write(Path(output))
+    write_page(report, progress)
     for note in planned.notes:
         if note in PLACEHOLDERS.values():  # said before, but the table that follows must not look like a proof
             progress.say(note)
@@ -83,15 +88,30 @@ def save(
 
 
 def make_all(
-    planned: plan.Plan, report: Report, workspace: Path, output: Path, keep_failed: bool, progress: Progress
+    planned: plan.Plan,
+    report: Report,
+    workspace: Path,
+    output: Path,
+    keep_failed: bool,
+    progress: Progress,
+    reuse: bool | None = None,
 ) -> None:
-    """Makes the variants that are not stored yet. The report is written after each."""
+    """Makes the variants that are not stored yet. The report is written after each.
+
+    Args:
+        reuse: whether stages that an earlier run finished are used. None: none are kept for a later run either.
+    """
     recipe, threads = planned.recipe, planned.recipe.benchmark.threads or machine.default_threads()
     with progress.stage("load model and samples"):
         job, samples = load(planned.resolved, workspace, progress)
-    runtimes = list(dict.fromkeys(variant.runtime for variant in planned.pending))
-    device = choose_device(recipe.benchmark.device, planned.pending, in_order(job, runtimes)[0])
-    references = prepare(job, samples, runtimes, recipe.benchmark.model_copy(update={"device": device}), threads)
+    # Of all variants, also those that are stored: their rows are in the same table.
+    variants = planned.resolved.variants
+    runtimes = list(dict.fromkeys(variant.runtime for variant in variants))
+    device = choose_device(recipe.benchmark.device, variants, in_order(job, runtimes)[0])
+    if reuse is not None:
+        job.cache = cache.stages(planned, job.source, device, threads, not reuse, progress)
+    settings = recipe.benchmark.model_copy(update={"device": device})
+    references = prepare(job, samples, runtimes, settings, threads, recipe.evaluation)
     try:
         report.baseline, *report.references = references.table()
         report.environment = machine.describe(threads, _distributions(planned, references), device)
@@ -101,8 +121,24 @@ def make_all(
             report.variants.append(maker.make(variant))
             report.variants.sort(key=lambda row: order.index(row.name))
             report.write(output)
+        folder = output / recipe.name
+        if recipe.ablate and (taken_apart := ablation.due(planned, folder)):
+            ablation.write(folder, ablation.ablate(maker, taken_apart, recipe.ablate.off))
     finally:
         references.close()
+
+
+def write_page(report: Report, progress: Progress) -> None:
+    """Writes `report.html` and its plots. A run has done its work by then, so what is missing for them is only said."""
+    assert report.path is not None
+    try:
+        with progress.stage("report page"):
+            notes = page.write(report.path).notes
+    except Exception as error:  # everything is stored and report.json is written: no fault of a page may end the run
+        told = str(error) if isinstance(error, QuantbentoError) else summary(error)
+        notes = [f"there is no report page: {told}. Try it alone: quantbento report {report.path}"]
+    for note in notes:
+        progress.say(note)
 
 
 def load(resolved: ResolvedRecipe, workspace: Path, progress: Progress) -> tuple[Job, SampleSet]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ class Plan:
         fingerprints: by variant.
         reusable: by variant, stored models that need not be made again.
         notes: for people to read.
+        identities: of the recipe's parts, by name.
+        order: the names of all variants of the recipe, also of those that are not wanted.
     """
 
     resolved: ResolvedRecipe
@@ -38,6 +40,8 @@ class Plan:
     fingerprints: dict[str, str]
     reusable: dict[str, store.StoredModel]
     notes: list[str]
+    identities: dict[str, Any] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
 
     @property
     def recipe(self) -> Recipe:
@@ -74,7 +78,8 @@ def make(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None, f
     findings = checks.check(resolved, pending) if pending else checks.Findings()
     if problems := problems + findings.problems:
         raise read.error(problems)
-    return Plan(resolved, identities["model"], fingerprints, reusable, findings.notes)
+    order = [variant.name for variant in read.recipe.variants] if read.recipe else []
+    return Plan(resolved, identities["model"], fingerprints, reusable, findings.notes, identities, order)
 
 
 def check(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None) -> tuple[ResolvedRecipe, list[str]]:
@@ -146,7 +151,10 @@ def _chosen(resolved: ResolvedRecipe, only: list[str] | None) -> ResolvedRecipe:
         )
     if not only:
         return resolved
-    kept = recipe.model_copy(update={"variants": [v for v in recipe.variants if v.name in only]})
+    changes: dict[str, Any] = {"variants": [v for v in recipe.variants if v.name in only]}
+    if recipe.ablate and recipe.ablate.variant in names and recipe.ablate.variant not in only:
+        changes["ablate"] = None
+    kept = recipe.model_copy(update=changes)
     variants = [v for v in resolved.variants if v.name in only]
     return ResolvedRecipe(kept, resolved.task, resolved.options, resolved.inputs, variants)
 

@@ -25,6 +25,7 @@ from quantbento import store
 from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.progress import Progress, Silent
+from quantbento.inputs.judged import few
 from quantbento.inputs.recipe_inputs import RecipeInputs
 from quantbento.judging import benchmark
 from quantbento.judging.rows import Report
@@ -41,6 +42,7 @@ FEW = 4  # samples: more than one, so that they make a batch
 MOST_LABELS = 64
 QUICK_BENCHMARK = {"items": 2, "rounds": 3, "latency_calls": 10, "memory": False}
 QUICK_CALIBRATION = {"sequences": 4, "sequence_length": 32}
+QUICK_QUESTIONS = 2  # of each task of lm-eval
 FULL_LOAD_BYTES = 2_000_000_000  # weights up to here are loaded once, as they are: that takes seconds
 
 
@@ -180,16 +182,25 @@ def _look_at_weights(resolved: ResolvedRecipe, folder: Path, workspace: Path, st
 def _quick(resolved: ResolvedRecipe, whole: dict[str, SampleSet], model: ModelSpec) -> ResolvedRecipe:
     """The recipe with the small model, few samples, no gates, and the least of every option that takes time."""
     recipe, task = resolved.recipe, resolved.task
+    tasks = recipe.evaluation.lm_eval
+    asked = {"robustness": False, "lm_eval": tasks and tasks.model_copy(update={"limit": QUICK_QUESTIONS})}
     few = recipe.model_copy(
         update={
+            "evaluation": recipe.evaluation.model_copy(update=asked),
             "model": model,
+            "ablate": None,
             "benchmark": Benchmark(**{**recipe.benchmark.model_dump(), **QUICK_BENCHMARK}),
             "calibration": _least(recipe.calibration, QUICK_CALIBRATION) if recipe.calibration else None,
             "variants": [v.spec for v in resolved.variants],
         }
     )
     variants = [
-        dataclasses.replace(v, options=_least(v.options, v.quantizer.quickest), gates=Gates())
+        dataclasses.replace(
+            v,
+            spec=v.spec.model_copy(update={"mixed": None, "on_fail": None}),  # a small model's layers tell nothing
+            options=_least(v.options, v.quantizer.quickest),
+            gates=Gates(),
+        )
         for v in resolved.variants
     ]
     # Texts of a language model are joined and cut, so that all are needed; what is cut from them is little.
@@ -219,10 +230,11 @@ class _Few(RecipeInputs):
 
 def _some(samples: SampleSet, count: int) -> SampleSet:
     """The first samples, and the first of each further label, so that a label the model does not have is found."""
+    if samples.units is not None:
+        return few(samples, count)
     labels = samples.labels
     chosen = dict.fromkeys(range(min(count, len(samples.inputs))))
     for label in dict.fromkeys(map(str, labels or ())):
         if len(chosen) < MOST_LABELS:
             chosen[list(map(str, labels or ())).index(label)] = None
-    inputs = [samples.inputs[i] for i in chosen]
-    return SampleSet(inputs, None if labels is None else [labels[i] for i in chosen])
+    return samples.chosen(list(chosen))

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantbento.inputs.recipe_inputs import SAMPLES, RecipeInputs
+from quantbento.judging.evaluation import kinds
+from quantbento.making import evaluation_checks, lm_eval_checks
 from quantbento.making.inspection import Inspection, variants_of
+from quantbento.making.mixed.problems import mixed_problems
 from quantbento.quantizers.base import Quantizer
 from quantbento.recipe import Gates, Recipe, Variant
 from quantbento.recipe.document import Loc, Problem
 from quantbento.recipe.reading import ReadRecipe
 from quantbento.runtimes.base import Runtime
-from quantbento.tasks.base import Task
+from quantbento.tasks.base import Metric, Task
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,21 @@ class ResolvedRecipe:
     variants: list[ResolvedVariant]
 
     @property
+    def metrics(self) -> dict[str, Metric]:
+        """All that is measured: the task's metrics, those of the kind of evaluation, and the user's own."""
+        return kinds.metrics(self.task, self.recipe.evaluation)
+
+    @property
+    def primary(self) -> tuple[str, ...]:
+        """Metrics for the summary, which shows the first of them that was measured."""
+        return tuple(kinds.primary(self.task, self.recipe.evaluation))
+
+    @property
+    def recovering(self) -> tuple[str, ...]:
+        """Of the primary metrics, those that have a recovery: what a gate's `level` is about."""
+        return tuple(name for name in self.primary if self.metrics[name].recovers)
+
+    @property
     def engine(self) -> dict[str, Any]:
         """The settings for the runtime's engine."""
         return getattr(self.options, "engine", {})
@@ -79,6 +97,8 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
     options, kind = None, _kind(task, data.get("model"))
     if task is not None:
         options = found.options(task.Options, data.get("task_options"), ("task_options",))
+        evaluation_checks.inspect(found, task, data.get("evaluation"))
+        lm_eval_checks.inspect(found, task, data.get("evaluation"))
         found.metrics(task, data.get("gates"), ("gates",))
         found.custom_objects(task, data)
         for samples in SAMPLES:
@@ -95,6 +115,7 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
             continue
         quantizers.append(quantizer)
         chosen = found.options(quantizer.Options, variant.get("options"), (*where, "options"))
+        mixed_problems(found, task, quantizer, chosen, variant, data, where)
         if task is None or (runtime := found.runtime(quantizer, task, variant, where)) is None:
             continue
         found.fits(quantizer, kind, data, where)
@@ -110,6 +131,8 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
         for key, told in task.calibration_problems(recipe.calibration).items():
             found.say(("calibration", key), told)
     places: list[Loc] = [("variants", number) for number in range(len(recipe.variants))]
+    gates = [(place, recipe.gates_of(spec)) for place, spec in zip(places, recipe.variants, strict=True)]
+    evaluation_checks.confident(found, recipe, task, gates)
     variants = [
         ResolvedVariant(spec, place, *resolved[place], recipe.gates_of(spec))
         for place, spec in zip(places, recipe.variants, strict=True)

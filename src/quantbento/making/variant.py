@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,15 +12,25 @@ from typing import Any
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
-from quantbento.judging import benchmark, canonical
-from quantbento.judging.evaluate import evaluate, recovery
+from quantbento.judging import benchmark, canonical, robustness
+from quantbento.judging.closer import look_closer
+from quantbento.judging.evaluate import answers, checked_rows, compare, recovery
+from quantbento.judging.evaluation.base import Outcome
 from quantbento.judging.gates import judge
+from quantbento.judging.lm_eval.recovery import beside_baseline, gated
+from quantbento.judging.lm_eval.scores import scores
+from quantbento.judging.noise import of_median
 from quantbento.judging.references import References
+from quantbento.judging.report import card
 from quantbento.judging.rows import Report, VariantRow
+from quantbento.making.cache import depends_on, kept_evaluation
 from quantbento.making.fingerprint import FINGERPRINT
+from quantbento.making.mixed.mix import failed_on_a_metric, mix
 from quantbento.making.plan import Plan
 from quantbento.making.resolve import ResolvedVariant
+from quantbento.recipe.gates import GateResult
 from quantbento.runtimes import artifact
+from quantbento.runtimes.loaded import LoadedModel
 from quantbento.tasks.source import SampleSet
 
 # What a manifest's recipe leaves out: what the manifest says elsewhere, and the paths of files on this machine.
@@ -53,15 +64,10 @@ class Maker:
 
     def make(self, variant: ResolvedVariant) -> VariantRow:
         """The variant's row; its `error` says why it could not be made, if it could not."""
-        spec = variant.spec
+        spec, folder = variant.spec, self.folder(variant)
         row = VariantRow(spec.name, variant.quantizer.name, variant.scheme, spec.options, variant.runtime.name)
-        folder = self.job.workspace / "variants" / spec.name
-        folder.mkdir(parents=True)
         try:
-            if reason := self.references.refused.get(row.runtime):
-                raise QuantbentoError(reason)
-            self._quantize(row, variant, folder)
-            self._judge(row, variant, folder)
+            self.judge(row, variant, folder)
             if row.passed or self.keep_failed:
                 with self.job.progress.stage(f"{row.name}: store"):
                     row.tag = self._store(row, variant, folder).tag
@@ -69,11 +75,42 @@ class Maker:
             row.error = str(error)
         return row
 
-    def _quantize(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
-        job = self.job
-        if "onnx" in variant.quantizer.starts_from:
-            with job.progress.stage(f"{row.name}: compare the canonical graph with the model's"):
-                canonical.prove(job, self.samples, self.threads)
+    def folder(self, variant: ResolvedVariant) -> Path:
+        """Where the variant's artifact is during the run."""
+        return self.job.workspace / "variants" / variant.name
+
+    def judge(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
+        """Fills the row of a variant that is quantized into a new folder; nothing is stored.
+
+        Raises:
+            QuantbentoError: it could not be made.
+        """
+        folder.mkdir(parents=True)
+        if reason := self.references.refused.get(row.runtime):
+            raise QuantbentoError(reason)
+        if variant.spec.mixed:
+            mix(self, row, variant, folder)
+        else:
+            self.quantize(row, variant, folder)
+        self._judge(row, variant, folder)
+        if variant.spec.on_fail and failed_on_a_metric(row):
+            mix(self, row, variant, folder)
+            self._judge(row, variant, folder)
+
+    def prove(self, variant: ResolvedVariant) -> None:
+        """Proves the graph that the variant starts from, once per run, if it starts from one."""
+        if "onnx" in variant.quantizer.starts_from and self.job.graph is None:
+            with self.job.progress.stage(f"{variant.name}: compare the canonical graph with the model's"):
+                canonical.prove(self.job, self.samples, self.threads)
+
+    def quantize(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
+        """Writes the artifact into a folder, and what was done into the row."""
+        job, depends = self.job, depends_on(variant)
+        if kept := job.cache.restore("quantized", depends, {"artifact": folder}):
+            row.quantized, row.quantize_seconds = kept["quantized"], kept["seconds"]
+            job.progress.say(f"{row.name}: quantized before, with the same options")
+            return
+        self.prove(variant)
         start = time.perf_counter()
         with job.progress.stage(f"{row.name}: quantize"):
             done = variant.quantizer.quantize(job, variant.options, folder)
@@ -87,6 +124,8 @@ class Maker:
             "notes": done.notes,
             "weight_ratio": done.weight_ratio,
         }
+        kept = {"quantized": row.quantized, "seconds": row.quantize_seconds}
+        job.cache.keep("quantized", depends, kept, {"artifact": folder})
         share = done.quantized_parameters / max(1, done.parameters)
         counts = ", ".join(f"{n} {kind}" for kind, n in done.counts.items())
         percent = f"{share:{'.0%' if share >= 0.01 else '.2%'}}"
@@ -97,36 +136,81 @@ class Maker:
             job.progress.say(f"{row.name}: {note}")
 
     def _judge(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
-        task, progress, references = self.job.task, self.job.progress, self.references
-        better = {name: metric.better for name, metric in task.metrics.items()}
+        progress, references = self.job.progress, self.references
         settings, inputs = self.plan.recipe.benchmark, self.samples.inputs
         baseline, same = references.baseline, references.of_runtime(row.runtime)
         with progress.stage(f"{row.name}: reload"):
             loaded = artifact.load(folder, self.threads, references.settings.device)
         with contextlib.closing(loaded):
-            with progress.stage(f"{row.name}: evaluate"):
-                row.metrics = evaluate(loaded, references.rows, self.samples)
-                row.recovery = recovery(row.metrics, baseline.metrics, better)
-                row.sample = loaded.sample(inputs)
-                row.size_bytes = artifact.size_bytes(folder)
-                row.size_ratio = row.size_bytes / baseline.size_bytes
+            self._evaluate(row, loaded, folder)
+            if references.difficult:
+                with progress.stage(f"{row.name}: difficult inputs"):
+                    row.robustness = robustness.examine(loaded, inputs, references.difficult)
             with progress.stage(f"{row.name}: measure") as advance:
                 timings = references.measure(row.name, loaded, inputs, advance)
                 own = timings[row.name]
                 speed = benchmark.speedup(timings[baseline.name], own)
                 row.speedup = asdict(speed)
+                if settings.paired and (ends := of_median(benchmark.ratios(timings[baseline.name], own))):
+                    row.intervals["speedup"] = {"value": ends}
                 row.speedup_same_runtime = asdict(benchmark.speedup(timings[same.name], own)) if same else None
                 row.latency_ms, row.throughput = own.latency_ms, own.throughput
                 if settings.memory:
                     few = inputs[: settings.items]
                     found = benchmark.footprint(loaded, folder, few, self.threads)
                     row.peak_memory_bytes, row.load_seconds = found.peak_memory_bytes, found.load_seconds
-        if note := benchmark.unsteady(timings):
+        for note in filter(None, [*robustness.problems(row.robustness), benchmark.unsteady(timings)]):
             progress.say(f"{row.name}: {note}")
-        gates = variant.gates
-        results = judge(gates, row.metrics, baseline.metrics, better, speedup=speed.median, size_ratio=row.size_ratio)
+        results = self._results(row, variant, speed.median)
         row.gates = [r.report() for r in results]
         row.passed = all(r.passed for r in results)
+
+    def evaluate(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> list[GateResult]:
+        """Fills the row's metrics, and judges them by the gates; speed is not measured, and its gates pass."""
+        with self.job.progress.stage(f"{row.name}: reload"):
+            loaded = artifact.load(folder, self.threads, self.references.settings.device)
+        with contextlib.closing(loaded):
+            self._evaluate(row, loaded, folder)
+        return self._results(row, variant, math.inf)
+
+    def _evaluate(self, row: VariantRow, loaded: LoadedModel, folder: Path) -> None:
+        references, progress = self.references, self.job.progress
+        baseline = references.baseline
+        with kept_evaluation(self.job.cache, row, folder, baseline.name) as known:
+            if not known:
+                with progress.stage(f"{row.name}: evaluate"):
+                    own = checked_rows(loaded, self.samples, "the variant")
+                    given = answers(loaded, self.samples)
+                    row.metrics = compare(self.job.task, references.rows, own, self.samples, given)
+                    row.kl = self.job.task.divergence(references.rows, own)
+                    row.recovery = recovery(row.metrics, baseline.metrics, self._better)
+                    row.sample = loaded.sample(self.samples.inputs)
+                with progress.stage(f"{row.name}: estimate noise"):
+                    before = Outcome(references.rows, references.answers)
+                    look_closer(row, self.job.task, self.samples, before, Outcome(own, given))
+                if spec := self.plan.recipe.evaluation.lm_eval:
+                    answered = scores(loaded, spec, row.name, progress)
+                    row.lm_eval = beside_baseline(answered, references.lm_eval)
+        row.size_bytes = artifact.size_bytes(folder)
+        row.size_ratio = row.size_bytes / baseline.size_bytes
+
+    def _results(self, row: VariantRow, variant: ResolvedVariant, speedup: float) -> list[GateResult]:
+        tasks, base_tasks, directions = gated(row.lm_eval)
+        assert row.size_ratio is not None
+        return judge(
+            variant.gates,
+            row.metrics | tasks,
+            self.references.baseline.metrics | base_tasks,
+            self._better | directions,
+            speedup=speedup,
+            size_ratio=row.size_ratio,
+            intervals=row.intervals,
+            primary=self.plan.resolved.recovering,
+        )
+
+    @property
+    def _better(self) -> dict[str, int]:
+        return {name: metric.better for name, metric in self.plan.resolved.metrics.items()}
 
     def _store(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> store.StoredModel:
         recipe = self.plan.recipe
@@ -158,4 +242,6 @@ class Maker:
             "speedup": row.speedup and row.speedup["median"],
             **row.metrics,
         }
-        return store.save(recipe.model_name(variant.spec), folder, content, labels, metadata)
+        name = recipe.model_name(variant.spec)
+        card.write(folder, name, content, self.plan.identities.get("evaluation") or {})
+        return store.save(name, folder, content, labels, metadata)

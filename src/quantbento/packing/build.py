@@ -62,6 +62,8 @@ def build(
         drafted = isinstance(file.supplied.get(file.path), str)
         raise RecipeError(problems, f"what {chosen.model} would be built of" if drafted else str(file.path))
     stored = store.find(chosen.model) if chosen.model else None
+    if stored and stored.chosen:
+        say(f"{chosen.model} is {stored.tag}: {stored.chosen}")
     if stored and (failed := failed_gates(stored)):
         say(f"{stored.tag} did not pass its gates: {'; '.join(failed)}")
     if trusted_keys and not file.packages.keys() >= set(SIGNING):

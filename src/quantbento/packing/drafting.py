@@ -17,7 +17,7 @@ from quantbento.core import project_files, registry
 from quantbento.core.devices import kind_of
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.machine import package_versions
-from quantbento.core.project_files import BUILD_FILES, SERVICE
+from quantbento.core.project_files import BUILD_FILES, PACKED, SERVICE
 from quantbento.packing import pickled_modules, requirements
 from quantbento.packing.build_files import BuildFile
 from quantbento.packing.contents import DEFAULT_PYTHON
@@ -74,7 +74,10 @@ def draft(tag: str, path: Path | None = None, gpu: bool = False, signed: bool = 
         "description": _description(stored, name, service),
         "labels": _labels(stored, described),
         "args": {"model": tag, **_resources(stored, described["task"]), **parts.get("args", {})},
-        "include": [*map(str, dict.fromkeys([SERVICE, *with_imported(code)])), "src/quantbento/**/*.py"],
+        "include": [
+            *map(str, dict.fromkeys([SERVICE, *with_imported(code)])),
+            *(f"src/quantbento/{p}" for p in PACKED),
+        ],
         "python": python,
         **{key: value for key, value in {"docker": _docker(stored, parts), "envs": parts.get("envs")}.items() if value},
     }

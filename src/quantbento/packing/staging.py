@@ -16,7 +16,7 @@ import yaml
 
 from quantbento.core import project_files
 from quantbento.core.files import link_or_copy
-from quantbento.core.project_files import CARRIED, LIBRARY, SERVICE
+from quantbento.core.project_files import CARRIED, LIBRARY, PACKED, SERVICE
 from quantbento.packing.build_files import BuildFile
 
 NOT_CODE = ("__pycache__", "node_modules")
@@ -87,7 +87,7 @@ def _including_library(file: BuildFile) -> dict[str, Any]:
     include = list(file.data.get("include") or [])
     for path, source in file.supplied.items():
         if source == LIBRARY and include and not file.packs(path / "errors.py"):
-            include.append(f"{path}/**/*.py")
+            include += [f"{path}/{pattern}" for pattern in PACKED]
     return {**file.data, **({"include": include} if include else {})}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -71,6 +72,8 @@ class Quantizer(ABC):
         runs_on: kinds of devices that can run what it makes; None: all of the runtime's.
         Options: the schema of a variant's `options`; unknown keys are refused, and every option has a default.
         quickest: options that only take time, with the least that still runs; a rehearsal uses them.
+        keeps: the option that lists fnmatch patterns of layers to keep in full precision, if there is one.
+        raises: the option that lists fnmatch patterns of layers in 8 bit where the others have 4, if there is one.
         usual_for: `quantbento init` proposes it for models whose weights are mostly in such layers.
     """
 
@@ -89,6 +92,8 @@ class Quantizer(ABC):
     runs_on: ClassVar[tuple[str, ...] | None] = None
     Options: ClassVar[type[QuantizerOptions]] = QuantizerOptions
     quickest: ClassVar[dict[str, Any]] = {}
+    keeps: ClassVar[str | None] = None
+    raises: ClassVar[str | None] = None
     usual_for: ClassVar[tuple[Layers, ...]] = ("linear", "convolution")
 
     def needs(self, options: Any) -> Data | None:
@@ -123,13 +128,30 @@ class Quantizer(ABC):
         return []
 
     def layers(self, job: Job, options: Any) -> dict[str, int]:
-        """The layers or nodes that would be quantized with these options, with the number of their parameters. Empty
-        where it cannot tell them apart; then there is neither sensitivity nor mixed precision."""
+        """The layers or nodes that would be quantized with these options, with the number of their weights; 0 for what
+        only rounds activations. They are named by fnmatch patterns as the options take them: `a[0]` is `a[[]0]`, and
+        layers that have to be quantized alike share one pattern. Empty where it cannot tell them apart; then there is
+        neither sensitivity nor mixed precision.
+
+        A graph is taken as the job has it, so prove it first (`quantbento.judging.canonical.prove`)."""
         return {}
 
     def keeping(self, options: Any, names: Sequence[str]) -> Any:
         """The options with these layers, by their names in `layers`, kept in full precision."""
-        raise NotImplementedError(f"{self.name} has no layers to keep")
+        if self.keeps is None:
+            raise QuantbentoError(f"{self.name} cannot keep single layers in full precision")
+        return options.model_copy(update={self.keeps: [*getattr(options, self.keeps), *names]})
+
+    def raising(self, options: Any, names: Sequence[str]) -> Any:
+        """The options with these layers, by their names in `layers`, in 8 bit where the others have 4."""
+        if self.raises is None:
+            raise QuantbentoError(f"{self.name} cannot put single layers into 8 bit")
+        return options.model_copy(update={self.raises: [*getattr(options, self.raises), *names]})
+
+    def weight_bits(self, options: Any) -> dict[int, float]:
+        """What a layer's weights can have besides full precision, the fewest bits first: bits, and the same with scales
+        and zero points. Mixed precision takes layers from one to the next."""
+        return {8: 8.0}
 
     @abstractmethod
     def quantize(self, job: Job, options: Any, folder: Path) -> Quantized:
@@ -144,6 +166,11 @@ def warn_if_products_saturate(reduce_range: bool) -> None:
     """Says so where INT8 products are cut off on this CPU, and nothing was done about it."""
     if not reduce_range and saturates():
         logger.warning("this CPU has no VNNI: 8-bit products saturate; set reduce_range: true")
+
+
+def exactly(names: Iterable[str]) -> list[str]:
+    """For each name, the fnmatch pattern that matches it alone."""
+    return [glob.escape(name) for name in names]
 
 
 def select(names: Iterable[str], include: Sequence[str], exclude: Sequence[str], what: str) -> list[str]:

@@ -97,16 +97,19 @@ class Samples(Strict):
         given = [k for k in ("path", "dataset", "factory") if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError(f"exactly one of 'path', 'dataset' or 'factory' is needed, not {len(given) or 'none'}")
-        without_columns = self.factory is not None or (
-            self.path is not None and (self.path.suffix == ".txt" or self.path.is_dir())
-        )
-        unread = {"config", "split"} if self.dataset is None else set()
-        unread |= {"columns", "text", "label"} if without_columns else set()
-        if useless := sorted(unread & self.model_fields_set):
+        if useless := sorted(self._without_effect() & self.model_fields_set):
             raise ValueError(f"{', '.join(useless)} would have no effect with {given[0]}; leave it out")
         if twice := sorted({"text", "label"} & self.model_fields_set & self.columns.keys()):
             raise ValueError(f"{', '.join(twice)} is named twice; leave it out of columns")
         return self
+
+    def _without_effect(self) -> set[str]:
+        """Keys that mean nothing for where the samples come from."""
+        without_columns = self.factory is not None or (
+            self.path is not None and (self.path.suffix == ".txt" or self.path.is_dir())
+        )
+        unread = {"config", "split"} if self.dataset is None else set()
+        return unread | ({"columns", "text", "label"} if without_columns else set())
 
     def column(self, field: str) -> str:
         """The name of the column that holds a field of the task, or the labels (`label`)."""

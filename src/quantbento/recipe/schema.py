@@ -8,9 +8,11 @@ from pydantic import Field
 
 from quantbento.core.devices import Device
 from quantbento.core.user_code import UserCode
+from quantbento.recipe.ablation import Ablate
 from quantbento.recipe.evaluation import Evaluation
 from quantbento.recipe.gates import Gates
 from quantbento.recipe.inputs import Calibration, ModelSpec, Samples
+from quantbento.recipe.mixed import Mixed
 from quantbento.recipe.strict import Strict
 
 TAG_PATTERN = r"^[a-z0-9]([-._a-z0-9]*[a-z0-9])?$"
@@ -38,6 +40,12 @@ class Variant(Strict):
     quantizer: str
     options: dict[str, Any] = {}
     gates: Gates = Gates()
+    mixed: Mixed | None = Field(None, description="layers get more bits until a goal holds")
+    on_fail: Literal["mixed"] | None = Field(None, description="mixed: repair a variant whose gate on a metric failed")
+
+    def ranks_on(self, kind: str) -> bool:
+        """Whether samples of this kind decide which layers get more bits."""
+        return kind == "calibration" and bool(self.mixed or self.on_fail)
 
 
 class Recipe(Strict):
@@ -53,11 +61,13 @@ class Recipe(Strict):
     training: Samples | None = Field(None, description="samples that quantizers train on")
     benchmark: Benchmark = Benchmark()
     gates: Gates = Field(Gates(), description="for every variant")
+    ablate: Ablate | None = Field(None, description="parts of a variant that are turned off one by one")
     labels: dict[str, str] = Field({}, description="stored with every variant")
     variants: list[Variant] = Field(min_length=1)
 
     def gates_of(self, variant: Variant) -> Gates:
-        return self.gates.merged(variant.gates)
+        own = self.gates.merged(variant.gates)
+        return own.merged(variant.mixed.gates) if variant.mixed else own  # a goal that does not hold is a failed gate
 
     def model_name(self, variant: Variant) -> str:
         """The variant's name in the model store."""

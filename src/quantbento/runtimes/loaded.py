@@ -37,6 +37,9 @@ class LoadedModel(Protocol):
     def rows(self, inputs: Sequence[Any]) -> dict[str, np.ndarray]:
         """What the metrics compare: arrays by output name, one row per input (or per window of text)."""
 
+    def rows_of(self, checked: Sequence[Any]) -> dict[str, np.ndarray]:
+        """The same of inputs that went through `check`, one row per input."""
+
     def work(self, inputs: Sequence[Any]) -> int:
         """Does what a speed measurement times. Returns how much that was, in units of the task's throughput."""
 

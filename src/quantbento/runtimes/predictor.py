@@ -61,7 +61,10 @@ class Predictor:
 
     def rows(self, inputs: Sequence[Any]) -> Arrays:
         """What the metrics compare: arrays by output name, one row per input."""
-        checked = self.check(inputs)
+        return self.rows_of(self.check(inputs))
+
+    def rows_of(self, checked: Sequence[Any]) -> Arrays:
+        """The same of inputs that went through `check`."""
         return self.task.to_compare(self.run(checked), checked)
 
     def run(self, checked: Sequence[Any], here: bool = False) -> Arrays:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from quantbento.runtimes.language_model import LanguageModel, Sampling
 
 if TYPE_CHECKING:
@@ -67,6 +69,12 @@ class TextGenerator:
     def rows(self, inputs: Sequence[Any]) -> Arrays:
         """What the metrics compare: the log-probabilities of the texts' windows."""
         return self.runtime.score(self.task.windows(self.check(inputs)), LISTED)
+
+    def rows_of(self, checked: Sequence[Any]) -> Arrays:
+        """The same of single texts that went through `check`, a window each: repeated or cut to the task's window, or
+        to what the model takes."""
+        tokens = min(self.task.options.window, self.max_model_len or self.task.options.window)
+        return self.runtime.score(np.stack([np.resize(self.task.text_ids(item), tokens) for item in checked]), LISTED)
 
     def work(self, inputs: Sequence[Any]) -> int:
         """Continues the first tokens of each text by a fixed number, for measuring speed. Returns the tokens made."""

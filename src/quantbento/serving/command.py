@@ -29,6 +29,7 @@ class ServeCommand:
         arguments: the command, by the name that a shell has for it.
         environment: of the process.
         failed_gates: those that the model missed, where it was stored all the same.
+        chosen: why it is this model, where the best of a recipe was asked for.
     """
 
     tag: str
@@ -37,6 +38,7 @@ class ServeCommand:
     arguments: list[str]
     environment: dict[str, str]
     failed_gates: list[str]
+    chosen: str = ""
 
     def run(self) -> None:
         """Becomes that process."""
@@ -72,7 +74,7 @@ def serve_command(tag: str | None, given: Mapping[str, str], host: str, port: in
         check_packages(described)
     except QuantbentoError as error:
         problems.append(str(error))
-    if problem := _taken(host, port):
+    if problem := port_problem(host, port):
         problems.append(problem)
     if problems:
         raise QuantbentoError("\n".join([f"{stored.tag} cannot be served:", *(f"  - {p}" for p in problems)]))
@@ -87,10 +89,11 @@ def serve_command(tag: str | None, given: Mapping[str, str], host: str, port: in
     # The working directory is the service's. Code of the user's that the model needs is here.
     paths = [str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    return ServeCommand(stored.tag, task, described["runtime"], arguments, environment, failed_gates(stored))
+    failed = failed_gates(stored)
+    return ServeCommand(stored.tag, task, described["runtime"], arguments, environment, failed, stored.chosen)
 
 
-def _taken(host: str, port: int) -> str | None:
+def port_problem(host: str, port: int) -> str | None:
     """Why a server cannot listen there."""
     if not 0 < port < 65536:
         return f"port {port}: allowed are 1 to 65535"
@@ -100,12 +103,13 @@ def _taken(host: str, port: int) -> str | None:
             tried.bind((host, port))
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        other = f"; choose another, for example --port {_free_port()}" if error.errno == errno.EADDRINUSE else ""
+        other = f"; choose another, for example --port {free_port()}" if error.errno == errno.EADDRINUSE else ""
         return f"port {port} of {host}: {reason}{other}"
     return None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Of 127.0.0.1."""
     with socket.socket() as tried:
         tried.bind(("127.0.0.1", 0))
         return tried.getsockname()[1]

@@ -17,6 +17,7 @@ from quantbento.serving.metrics_page import MetricsPage
 from quantbento.serving.numpy_bodies import MEDIA_TYPES, NumpyBodies, numpy_answers_operation, numpy_operation
 from quantbento.serving.openapi_additions import OpenAPIAdditions, request_examples
 from quantbento.serving.openapi_errors import documented_errors
+from quantbento.serving.playground.pages import add_pages, open_paths
 from quantbento.serving.problems import Problems
 from quantbento.serving.request_guard import JSON, RequestGuard
 from quantbento.serving.request_state import RequestStates
@@ -63,7 +64,8 @@ def with_middleware(
         service.add_asgi_middleware(RequestStates)
         service.add_asgi_middleware(Problems)
         if settings.api_keys_file:
-            service.add_asgi_middleware(ApiKeys, path=settings.api_keys_file, open_paths=settings.paths_without_key)
+            paths_without_key = (*settings.paths_without_key, *open_paths(settings))
+            service.add_asgi_middleware(ApiKeys, path=settings.api_keys_file, open_paths=paths_without_key)
         service.add_asgi_middleware(MetricsPage)
         if settings.slo_file:
             objectives, workers = read_objectives(settings.slo_file), getattr(settings, "workers", 1)
@@ -80,6 +82,8 @@ def with_middleware(
         additions += [request_examples(route, requests) for route, requests in (examples or {}).items()]
         routes = [api.route for api in service.apis.values()]
         additions.append(documented_errors(routes, arrays, bool(settings.api_keys_file)))
+        if more := served.openapi_additions():
+            additions.append(more)
         for api in service.apis.values():
             if (of_api := getattr(api.input_spec, "openapi_additions", None)) is not None:
                 additions.append(of_api(api.route))
@@ -94,6 +98,7 @@ def with_middleware(
             if route:
                 service.add_asgi_middleware(NumpyBodies, served=served, route=route, field=field)
         service.add_asgi_middleware(DirectEndpoints, service=service.inner, apis=service.apis)
+        add_pages(service, settings)
         without_clients_mistakes()
         return service
 

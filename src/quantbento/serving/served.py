@@ -77,6 +77,8 @@ class Served(ABC):
         try:
             self.settings.check_files()
             self.check_version(self.stored)
+            if self.stored.chosen:
+                logger.info("%s is %s: %s", self.tag, self.stored.tag, self.stored.chosen)
         except QuantbentoError as error:
             raise CannotServe(str(error)) from None
         from quantbento.serving import bentoml_workers  # only where workers are started
@@ -145,6 +147,10 @@ class Served(ABC):
                 f"{PREFIX}MODEL={wanted}, but {self.packed.bento} packs {self.tag} and serves that one. "
                 f"Build another Bento: quantbento build <name> --model {wanted}"
             )
+
+    def openapi_additions(self) -> dict[str, Any]:
+        """What the service's OpenAPI document says of endpoints that are not BentoML's; empty without any."""
+        return {}
 
     def info(self) -> dict[str, Any]:
         """What `GET /info` answers; raises `StoreError` where the model is missing or its manifest damaged."""

@@ -28,7 +28,7 @@ from quantbento.serving import key_file, tracing
 from quantbento.serving.slo_file import SloError, read_objectives
 
 PREFIX = "QUANTBENTO_"
-NO_SETTINGS = {"QUANTBENTO_CACHE"}  # where quantizers keep their environments
+NO_SETTINGS = {"QUANTBENTO_CACHE", "QUANTBENTO_CACHE_GB"}  # where runs keep what takes long, and how much
 
 
 class Settings(BaseModel):
@@ -58,6 +58,7 @@ class Settings(BaseModel):
 
     access_log: bool = Field(False, description="a log line for each request; costs 3 % of a core's requests")
     log_format: Literal["text", "json"] = Field("text", description="of the log's lines")
+    playground: bool = Field(True, description="a page at / to try the model in; Swagger is at /docs with or without")
     slo_file: Path | None = Field(None, description="service level objectives, for GET /slo; see deploy/slo.yaml")
     tracing: bool = Field(False, description="OpenTelemetry spans; cost a quarter of BentoML's work for a request")
 

@@ -14,6 +14,7 @@ from bentoml._internal.context import server_context
 
 from quantbento.serving.asgi import CLIENT_LEFT, PROBES, App, Receive, Scope, Send, StatusNoted
 from quantbento.serving.metrics_page import PATH
+from quantbento.serving.playground.pages import SWAGGER
 from quantbento.serving.process_metrics import ProcessMetrics
 from quantbento.serving.served import Served
 
@@ -43,7 +44,7 @@ class TrafficMetrics:
             await self.app(scope, receive, send)
             return
         if path not in self.paths:
-            path = STATIC if path.startswith(STATIC) else OTHER
+            path = STATIC if path.startswith(STATIC) or path == SWAGGER else OTHER
         under_way = metrics.under_way(path)
         under_way.inc()
         start, noted = time.perf_counter(), StatusNoted(send)

@@ -12,7 +12,7 @@ import logging
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from quantbento.core.machine import other_cpu
 from quantbento.runtimes import artifact
 from quantbento.runtimes.loaded import LoadedModel
 from quantbento.runtimes.module_files import PICKLABLE
-from quantbento.store import alias_file, manifest, signing
+from quantbento.store import alias_file, best, manifest, signing
 from quantbento.store.atomic import changing, locked, models_path, reported, staged_folder
 
 logger = logging.getLogger("quantbento")
@@ -32,10 +32,12 @@ logger = logging.getLogger("quantbento")
 
 @dataclass(frozen=True)
 class StoredModel:
-    """A model in the store. Nothing is read before it is needed."""
+    """A model in the store. Nothing is read before it is needed. `chosen` says why it is this one, where the best
+    variant of a recipe was asked for."""
 
     tag: str
     path: Path
+    chosen: str = field(default="", compare=False)
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -93,7 +95,8 @@ def load(
 
 
 def find(tag: str) -> StoredModel:
-    """The stored model, with its exact tag, for `name:version`, `name:alias`, or `name` for the latest.
+    """The stored model, with its exact tag, for `name:version`, `name:alias`, or `name` for the latest; of a recipe's
+    name, `recipe:best` is its best variant (`quantbento.store.best`).
 
     Raises:
         StoreError: with the nearest names and what to run; a `DanglingAlias` where an alias's version is gone.
@@ -101,6 +104,8 @@ def find(tag: str) -> StoredModel:
     name, _, version = str(tag).lower().partition(":")
     folder = models_path() / name
     versions = _versions(folder) if folder in _folders() else []  # `..` is not a model
+    if version == best.BEST and version not in (*versions, *alias_file.current(name)) and (found := _best_of(name)):
+        return found
     if not versions:
         names = sorted({m.tag.partition(":")[0] for m in models()})
         known = f" (stored: {', '.join(names[:8])}{' ...' * (len(names) > 8)})" if names else " (the store is empty)"
@@ -192,6 +197,16 @@ def models_folder() -> Path:
     folder = models_path()
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _best_of(recipe: str) -> StoredModel | None:
+    if (found := best.of_recipe(recipe, models())) is None:
+        return None
+    tag, why = found
+    name, _, version = tag.partition(":")
+    if not (path := models_path() / name / version).is_dir():
+        raise alias_file.DanglingAlias(name, best.BEST, version)
+    return StoredModel(tag, path, why)
 
 
 def _version_of_alias(name: str, alias: str, versions: list[str]) -> str:

@@ -26,11 +26,13 @@ Contract = Literal["arrays", "tokens"]  # what a task asks of a runtime; see qua
 class Metric(NamedTuple):
     """`better` is +1 where larger is better, -1 where smaller is. Recovery is variant / baseline, or baseline / variant
     where smaller is better. `recovers` is False where the baseline's own value is always 0, as of an error. `labelled`
-    is True where it is only measured on samples with labels."""
+    is True where it is only measured on samples with labels. `extreme` is True where one sample decides, as of a
+    maximum: it has no bootstrap interval, because resampling never finds a larger one."""
 
     better: int
     recovers: bool = True
     labelled: bool = False
+    extreme: bool = False
 
 
 class TaskOptions(BaseModel):
@@ -64,6 +66,8 @@ class Task(ABC):
         request_bytes: memory that reading a request can take beside what the model needs: an image may be large.
         extra: this project's extra that installs them; None where that is another package's.
         quickest: options that only take time, with the least that still runs; a rehearsal uses them.
+        together: the rows that number what belongs together, such as the documents of one query; resampling then draws
+            these as one. None where each row stands alone.
         notes: what people should know of how it runs a model; shown once, when it was made.
     """
 
@@ -87,6 +91,7 @@ class Task(ABC):
     request_bytes: ClassVar[int] = 0
     extra: ClassVar[str | None] = None
     quickest: ClassVar[dict[str, Any]] = {}
+    together: ClassVar[str | None] = None
     notes: Sequence[str] = ()
 
     @classmethod
@@ -185,10 +190,37 @@ class Task(ABC):
     def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
         """The metrics of a variant's rows. With the baseline's rows as both arguments: the baseline's own metrics."""
 
+    def divergence(self, baseline: Arrays, variant: Arrays) -> dict[str, float]:
+        """Of a language model's rows, how far its distributions of the next token are from the baseline's, for people
+        to read; empty for all other tasks. See `quantbento.tasks.divergence`."""
+        return {}
+
+    def resampler(
+        self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None
+    ) -> Callable[[np.ndarray], dict[str, float]]:
+        """A function from places of rows, int64, to the metrics of these rows; a place may be there several times. It
+        is called hundreds of times: a task overrides this where much of its work is the same for all choices."""
+
+        def of(places: np.ndarray) -> dict[str, float]:
+            own = None if labels is None else [labels[i] for i in places]
+            b, v = ({name: values[places] for name, values in rows.items()} for rows in (baseline, variant))
+            return self.compare(b, v, own)
+
+        return of
+
     @abstractmethod
     def examples(self) -> list[Any]:
         """One or more checked items for warm-up and for exporters that trace a model. They have different lengths
         where lengths can differ. They are made up here, never taken from a user's samples."""
+
+    def difficult(self, checked: Sequence[Any]) -> dict[str, list[Any]]:
+        """Inputs that services get and samples seldom have, by kind: what a model is tried on beside its samples. An
+        item that `check` refuses shows that services refuse it.
+
+        Args:
+            checked: a few of the samples in canonical form, for kinds that are made of them.
+        """
+        return {}
 
     @abstractmethod
     def item_schema(self) -> dict[str, Any]:

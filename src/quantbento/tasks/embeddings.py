@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.base import Arrays, Metric
 from quantbento.tasks.metrics import embedding_metrics
+from quantbento.tasks.resampled import resampled_embedding_metrics
 
 
 class EmbeddingTask(ArrayTask):
@@ -17,7 +18,7 @@ class EmbeddingTask(ArrayTask):
 
     metrics = {
         "mean_cosine": Metric(+1),
-        "min_cosine": Metric(+1),
+        "min_cosine": Metric(+1, extreme=True),
         "similarity_spearman": Metric(+1),
     }
     primary = ("mean_cosine",)
@@ -32,6 +33,11 @@ class EmbeddingTask(ArrayTask):
 
     def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
         return embedding_metrics(baseline["embedding"], variant["embedding"])
+
+    def resampler(
+        self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None
+    ) -> Callable[[np.ndarray], dict[str, float]]:
+        return resampled_embedding_metrics(baseline["embedding"], variant["embedding"])
 
 
 def normalized(vectors: np.ndarray) -> np.ndarray:

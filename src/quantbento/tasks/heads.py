@@ -28,14 +28,21 @@ class Head(ABC):
 
     Attributes:
         metrics: by name, as a task declares them.
+        score_schema: of one number in an answer, for OpenAPI.
         labels: the names of the model's outputs.
     """
 
     problem_type: ClassVar[ProblemType]
     metrics: ClassVar[dict[str, Metric]]
+    score_schema: ClassVar[dict[str, Any]] = {"type": "number", "minimum": 0, "maximum": 1}
 
     def __init__(self, labels: list[str]) -> None:
         self.labels = labels
+
+    @classmethod
+    def measured(cls, outputs: int) -> dict[str, Metric]:
+        """The metrics of a model with so many outputs."""
+        return cls.metrics
 
     @abstractmethod
     def rows(self, logits: np.ndarray) -> Arrays:
@@ -46,7 +53,7 @@ class Head(ABC):
         """One answer per text."""
 
     def answer_schema(self) -> dict[str, Any]:
-        return {"type": "object", "properties": {"label": {"type": "string"}, "score": {"type": "number"}}}
+        return {"type": "object", "properties": {"label": {"type": "string"}, "score": self.score_schema}}
 
     @abstractmethod
     def wanted(self, labels: Sequence[Any]) -> np.ndarray:
@@ -70,9 +77,16 @@ class SingleLabel(Head):
     problem_type = "single_label_classification"
     metrics = {
         "accuracy": Metric(+1, labelled=True),
+        "f1": Metric(+1, labelled=True),  # of the second of two classes
+        "f1_macro": Metric(+1, labelled=True),
+        "mcc": Metric(+1, labelled=True),
         "agreement": Metric(+1),
-        "max_probability_difference": Metric(-1, recovers=False),
+        "max_probability_difference": Metric(-1, recovers=False, extreme=True),
     }
+
+    @classmethod
+    def measured(cls, outputs: int) -> dict[str, Metric]:
+        return {name: metric for name, metric in cls.metrics.items() if name != "f1" or outputs == 2}
 
     def rows(self, logits: np.ndarray) -> Arrays:
         return {"probabilities": softmax(logits)}
@@ -97,7 +111,7 @@ class MultiLabel(Head):
         "f1_macro": Metric(+1, labelled=True),
         "accuracy": Metric(+1, labelled=True),  # of whole sets
         "agreement": Metric(+1),  # of single labels
-        "max_probability_difference": Metric(-1, recovers=False),
+        "max_probability_difference": Metric(-1, recovers=False, extreme=True),
     }
 
     def __init__(self, labels: list[str], threshold: float) -> None:
@@ -137,11 +151,12 @@ class Regression(Head):
     """A number, or one for each label: the logits as they are."""
 
     problem_type = "regression"
+    score_schema = {"type": "number"}
     metrics = {
         "pearson": Metric(+1, labelled=True),
         "spearman": Metric(+1, labelled=True),
         "mean_absolute_error": Metric(-1, labelled=True),
-        "max_difference": Metric(-1, recovers=False),
+        "max_difference": Metric(-1, recovers=False, extreme=True),
     }
 
     def rows(self, logits: np.ndarray) -> Arrays:

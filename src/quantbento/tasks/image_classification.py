@@ -57,7 +57,7 @@ class ImageClassification(ImageTask):
         if config.get("problem_type") == MultiLabel.problem_type:
             return MultiLabel.metrics
         top = {TOP_ACCURACY: cls.metrics[TOP_ACCURACY]} if config_labels(config) > TOP else {}
-        return SingleLabel.metrics | top
+        return SingleLabel.measured(config_labels(config)) | top
 
     @classmethod
     def create(cls, source: SourceModel, options: ImageClassificationOptions, samples: SampleSet) -> Self:

@@ -12,6 +12,7 @@ from quantbento.tasks.rows import flat, holds_floats
 
 # What sqnr_db returns for equal signals: finite, so that JSON can hold it, and out of any quantizer's reach.
 SQNR_CEILING = 200.0
+MOST_COMPARED = 2000  # embeddings of which all pairs are compared: two million
 
 
 def sqnr_db(signal: np.ndarray, noisy: np.ndarray) -> float:
@@ -45,9 +46,10 @@ def output_metrics(baseline: dict[str, np.ndarray], variant: dict[str, np.ndarra
 
 def embedding_metrics(baseline: np.ndarray, variant: np.ndarray) -> dict[str, float]:
     """How near the embeddings of a variant, (items, width), are to the baseline's: the cosine of each to its own, and
-    where there are three or more, Spearman's rho of the similarities of all pairs."""
-    b, v = _unit(baseline), _unit(variant)
+    where there are three or more, Spearman's rho of the similarities of all pairs, of the first `MOST_COMPARED`."""
+    b, v = unit_vectors(baseline), unit_vectors(variant)
     cosine = (b * v).sum(1)
+    b, v = b[:MOST_COMPARED], v[:MOST_COMPARED]
     above = np.triu_indices(len(b), k=1)
     metrics = {"mean_cosine": float(cosine.mean()), "min_cosine": float(cosine.min())}
     if len(above[0]) > 1:
@@ -55,7 +57,8 @@ def embedding_metrics(baseline: np.ndarray, variant: np.ndarray) -> dict[str, fl
     return metrics
 
 
-def _unit(x: np.ndarray) -> np.ndarray:
+def unit_vectors(x: np.ndarray) -> np.ndarray:
+    """The vectors (items, width) as float64 of length 1; zeros stay zeros."""
     x = x.astype(np.float64)
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
@@ -82,12 +85,45 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 
 def classification_metrics(baseline: np.ndarray, variant: np.ndarray, labels: np.ndarray | None) -> dict[str, float]:
-    """Top-1 agreement of two score arrays (samples, classes), and the variant's accuracy where labels are given."""
+    """Top-1 agreement of two score arrays (samples, classes), and where labels are given, how right the variant is:
+    `accuracy`, `f1_macro`, `mcc`, and of two classes `f1`, the second's."""
     top_b, top_v = baseline.argmax(-1), variant.argmax(-1)
     metrics = {"agreement": float((top_b == top_v).mean())}
     if labels is not None:
+        counts = confusion(labels, top_v)
         metrics["accuracy"] = float((top_v == labels).mean())
+        metrics |= {"f1_macro": macro_f1(counts), "mcc": matthews(counts)}
+        if variant.shape[-1] == 2:
+            second = (labels == 1, top_v == 1)
+            metrics["f1"] = float(2 * (second[0] & second[1]).sum() / max(second[0].sum() + second[1].sum(), 1))
     return metrics
+
+
+def confusion(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """How often each class was wanted and found, int64 (wanted, found), of two lists of integers. Only classes that
+    are there at least once have a row and a column."""
+    there, places = np.unique(np.concatenate([wanted, found]), return_inverse=True)
+    places = places.reshape(2, -1)
+    return np.bincount(places[0] * len(there) + places[1], minlength=len(there) ** 2).reshape(len(there), len(there))
+
+
+def macro_f1(counts: np.ndarray) -> float:
+    """The mean F1, 2 TP / (2 TP + FP + FN), of the classes of a confusion matrix, as in scikit-learn."""
+    return float((2 * np.diag(counts) / (counts.sum(axis=0) + counts.sum(axis=1))).mean())
+
+
+def matthews(counts: np.ndarray) -> float:
+    """Matthews' correlation coefficient for any number of classes, from -1 to 1 (Gorodkin 2004,
+    https://doi.org/10.1016/j.compbiolchem.2004.09.006); 0 where it is not defined: one class is all that is wanted, or
+    all that is found.
+
+    Args:
+        counts: a confusion matrix, as `confusion` gives it.
+    """
+    wanted, found, total = counts.sum(axis=1), counts.sum(axis=0), int(counts.sum())
+    both = float(np.trace(counts)) * total - float(wanted @ found)
+    spread = (float(total) ** 2 - float(found @ found)) * (float(total) ** 2 - float(wanted @ wanted))
+    return both / spread**0.5 if spread > 0 else 0.0
 
 
 def class_indices(labels: Sequence[Any], names: Sequence[str] | None) -> np.ndarray:

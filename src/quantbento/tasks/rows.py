@@ -5,7 +5,7 @@ array for each item.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -52,3 +52,28 @@ def finite(values: np.ndarray) -> np.ndarray:
     if values.dtype == object:
         return np.asarray([bool(np.isfinite(row).all()) for row in values])
     return np.asarray(np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+
+
+def row_distances(baseline: Mapping[str, np.ndarray], variant: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How far the rows of each item are apart, from 0 to 2, float64 of shape (items,): the Euclidean length of the
+    difference over that of the longer of the two, of all floats together; where there are none, the share of integers
+    and booleans that differ.
+
+    Args:
+        baseline, variant: rows by name, of the same names and shapes.
+    """
+    floats = [name for name in baseline if holds_floats(baseline[name])]
+    count = len(next(iter(baseline.values())))
+    found = np.zeros(count)
+    for item in range(count):
+        b, v = (_line([rows[name][item] for name in floats or baseline]) for rows in (baseline, variant))
+        if floats:
+            longer = max(np.linalg.norm(b), np.linalg.norm(v))
+            found[item] = np.linalg.norm(b - v) / longer if longer else 0.0
+        else:
+            found[item] = (b != v).mean() if len(b) else 0.0
+    return found
+
+
+def _line(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([np.ravel(array) for array in arrays]).astype(np.float64)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+
+    from quantbento.recipe import Evaluation
 
 SourceKind = Literal["module", "onnx", "checkpoint"]
 
@@ -49,7 +52,53 @@ class SourceModel:
 
 @dataclass(frozen=True)
 class SampleSet:
-    """`inputs` are texts, arrays, or mappings of arrays by input name; `labels` are indices or names."""
+    """
+    Attributes:
+        inputs: texts, arrays, or mappings of arrays by input name.
+        labels: indices or names.
+        units: what is judged where that is not each input alone.
+        groups: the group of each unit, as text, where the recipe names a column for it.
+        spec: what the recipe says of them, where they are what variants are judged on.
+    """
 
     inputs: list[Any]
     labels: list[Any] | None = None
+    units: Pairs | Judgements | None = None
+    groups: list[str] | None = None
+    spec: Evaluation | None = None
+
+    def chosen(self, places: Sequence[int]) -> SampleSet:
+        """Some of the samples, where each input is a unit."""
+        labels = None if self.labels is None else [self.labels[i] for i in places]
+        groups = None if self.groups is None else [self.groups[i] for i in places]
+        return replace(self, inputs=[self.inputs[i] for i in places], labels=labels, groups=groups)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of texts with a score each.
+
+    Attributes:
+        left, right: places of the two texts among the inputs, int64 of shape (pairs,).
+        scores: how similar they are to people, float64 of shape (pairs,).
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """Queries and documents, and which documents are relevant to which query. The inputs are all queries, then all
+    documents.
+
+    Attributes:
+        queries: how many there are.
+        relevance: for each query the relevance, more than zero, of documents by their place after the queries.
+        documents: the documents' own ids.
+    """
+
+    queries: int
+    relevance: list[dict[int, float]]
+    documents: list[str]

@@ -17,6 +17,7 @@ from pydantic import Field
 from quantbento.core.errors import InvalidInput, QuantbentoError
 from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.base import Arrays, TaskOptions
+from quantbento.tasks.difficult import TEXTS
 from quantbento.tasks.source import SourceModel
 
 if TYPE_CHECKING:
@@ -138,6 +139,12 @@ class TextTask(ArrayTask):
     def dynamic_axes(self) -> dict[str, tuple[int, ...]]:
         """Axis 0 counts the texts, axis 1 the tokens of the longest text."""
         return {name: (0, 1) for name in self.input_names}
+
+    def difficult(self, checked: Sequence[Any]) -> dict[str, list[Any]]:
+        """Strange texts. Of items with several, each is the same."""
+        if len(self.fields) == 1:
+            return {kind: list(texts) for kind, texts in TEXTS.items()}
+        return {kind: [dict.fromkeys(self.fields, text) for text in texts] for kind, texts in TEXTS.items()}
 
     def item_schema(self) -> dict[str, Any]:
         return {"type": "string", "minLength": 1}

@@ -51,7 +51,7 @@ class TextClassification(TextTask):
     def measured(cls, config: dict[str, Any]) -> dict[str, Metric]:
         kind = Regression if config_labels(config) == 1 else SingleLabel
         given = config.get("problem_type")
-        return next((head for head in HEADS if head.problem_type == given), kind).metrics
+        return next((head for head in HEADS if head.problem_type == given), kind).measured(config_labels(config))
 
     @classmethod
     def create(cls, source: SourceModel, options: TextClassificationOptions, samples: SampleSet) -> Self:

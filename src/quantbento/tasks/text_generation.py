@@ -5,7 +5,7 @@ The checkpoint's own tokenizer and chat template are used through `transformers`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -15,6 +15,8 @@ from pydantic import Field
 
 from quantbento.core.errors import InvalidInput, QuantbentoError, summary
 from quantbento.tasks.base import Arrays, Metric, Task, TaskOptions
+from quantbento.tasks.difficult import TEXTS
+from quantbento.tasks.divergence import divergence_figures
 from quantbento.tasks.metrics import kl_of_listed
 from quantbento.tasks.source import SampleSet, SourceModel
 
@@ -42,6 +44,7 @@ class TextGeneration(Task):
         "perplexity": Metric(-1),
         "agreement": Metric(+1),
         "kl_divergence": Metric(-1, recovers=False),
+        "kl_p99": Metric(-1, recovers=False),
     }
     primary = ("perplexity",)
     contract = "tokens"
@@ -152,17 +155,28 @@ class TextGeneration(Task):
         return self.sequences(checked, wanted.sequence_length, wanted.sequences, "calibration")
 
     def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
-        same = baseline["top_ids"][:, :, 0] == variant["top_ids"][:, :, 0]
-        listed = ("top_ids", "top_logprobs")
-        divergence = kl_of_listed(*(baseline[n] for n in listed), *(variant[n] for n in listed))
-        return {
-            "perplexity": float(np.exp(-variant["token_logprobs"].astype(np.float64).mean())),
-            "agreement": float(same.mean()),
-            "kl_divergence": float(divergence.mean()),
-        }
+        return _named(self.divergence(baseline, variant), variant["token_logprobs"])
+
+    def divergence(self, baseline: Arrays, variant: Arrays) -> dict[str, float]:
+        return divergence_figures(*_positions(baseline, variant))
+
+    def resampler(
+        self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None
+    ) -> Callable[[np.ndarray], dict[str, float]]:
+        """Of windows: the tokens of one are no independent samples."""
+        every = _positions(baseline, variant)
+
+        def of(places: np.ndarray) -> dict[str, float]:
+            chosen = [values[places] for values in every]
+            return _named(divergence_figures(*chosen), chosen[-1])
+
+        return of
 
     def examples(self) -> list[str]:
         return ["Once upon a time"]
+
+    def difficult(self, checked: Sequence[Any]) -> dict[str, list[Any]]:
+        return {kind: list(texts) for kind, texts in TEXTS.items()}
 
     def answer_schema(self) -> dict[str, Any]:
         properties = {"text": {"type": "string"}, "tokens_generated": {"type": "integer"}}
@@ -187,6 +201,24 @@ def read_tokenizer(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # many kinds, from a broken JSON to a missing package
         raise QuantbentoError(f"the tokenizer in {folder} does not load: {summary(error)}") from error
+
+
+def _positions(baseline: Arrays, variant: Arrays) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What `divergence_figures` takes, each of shape (windows, positions)."""
+    listed = ("top_ids", "top_logprobs")
+    divergence = kl_of_listed(*(baseline[n] for n in listed), *(variant[n] for n in listed))
+    same = baseline["top_ids"][:, :, 0] == variant["top_ids"][:, :, 0]
+    return divergence, same, baseline["token_logprobs"], variant["token_logprobs"]
+
+
+def _named(found: dict[str, float], logprobs: np.ndarray) -> dict[str, float]:
+    """The metrics, of the figures of a divergence and the variant's log-probabilities."""
+    return {
+        "perplexity": float(np.exp(-logprobs.astype(np.float64).mean())),
+        "agreement": found["same_top"],
+        "kl_divergence": found["mean"],
+        "kl_p99": found["p99"],
+    }
 
 
 def _check_message(message: Any) -> None:

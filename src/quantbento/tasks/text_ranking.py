@@ -35,9 +35,10 @@ class TextRanking(TextTask):
     metrics = {
         f"ndcg_{TOP}": Metric(+1, labelled=True),
         "score_spearman": Metric(+1),
-        "max_score_difference": Metric(-1, recovers=False),
+        "max_score_difference": Metric(-1, recovers=False, extreme=True),
     }
     primary = (f"ndcg_{TOP}", "score_spearman")
+    together = "query"
     auto_class = "AutoModelForSequenceClassification"
     output_names = ["logits"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from quantbento.tasks.metrics import class_indices
 from quantbento.tasks.probabilities import softmax
 from quantbento.tasks.rows import flat, stacked
 from quantbento.tasks.source import SampleSet, SourceModel
-from quantbento.tasks.spans import OUTSIDE, span_f1, spans
+from quantbento.tasks.spans import OUTSIDE, entity_counts, span_f1, spans
 from quantbento.tasks.text import TextInputs, TextOptions, TextTask, checked_text, fast_tokenizer
 
 Item = str | list[str]
@@ -43,7 +43,7 @@ class TokenClassification(TextTask):
         "accuracy": Metric(+1, labelled=True),
         "entity_agreement": Metric(+1),
         "agreement": Metric(+1),
-        "max_probability_difference": Metric(-1, recovers=False),
+        "max_probability_difference": Metric(-1, recovers=False, extreme=True),
     }
     primary = ("entity_f1", "entity_agreement")
     auto_class = "AutoModelForTokenClassification"
@@ -122,20 +122,30 @@ class TokenClassification(TextTask):
 
     def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
         b, v = (rows["probabilities"] for rows in (baseline, variant))
-        expected, found = self._found(b), self._found(v)
-        metrics = {
-            "entity_agreement": span_f1(*(list(map(spans, tags)) for tags in (expected, found))),
-            "agreement": _equal(expected, found),
-            "max_probability_difference": float(np.abs(flat(b) - flat(v)).max(initial=0)),
-        }
+        apart = float(np.abs(flat(b) - flat(v)).max(initial=0))
+        return self.resampler(baseline, variant, labels)(np.arange(len(v))) | {"max_probability_difference": apart}
+
+    def resampler(
+        self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None
+    ) -> Callable[[np.ndarray], dict[str, float]]:
+        """Of texts: their words are no independent samples."""
+        expected, found = (self._found(rows["probabilities"]) for rows in (baseline, variant))
+        counted = {("entity_agreement", "agreement"): _counted(expected, found)}
         if labels is not None:
             wanted = self._wanted(labels)
             for number, (own, given) in enumerate(zip(wanted, found, strict=True)):
                 if len(own) != len(given):
                     raise QuantbentoError(f"sample {number} has {len(given)} words but {len(own)} labels")
-            metrics["entity_f1"] = span_f1(list(map(spans, wanted)), list(map(spans, found)))
-            metrics["accuracy"] = _equal(wanted, found)
-        return metrics
+            counted["entity_f1", "accuracy"] = _counted(wanted, found)
+
+        def of(places: np.ndarray) -> dict[str, float]:
+            metrics: dict[str, float] = {}
+            for (f1, share), counts in counted.items():
+                right, either, same, words = map(int, counts[places].sum(axis=0))
+                metrics |= {f1: span_f1(right, either), share: same / words if words else 1.0}
+            return metrics
+
+        return of
 
     def item_schema(self) -> dict[str, Any]:
         return {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}}]}
@@ -185,6 +195,11 @@ def _of_words(words: Sequence[str], tokens: Sequence[Token], row: np.ndarray) ->
     return picked
 
 
-def _equal(a: Sequence[Sequence[str]], b: Sequence[Sequence[str]]) -> float:
-    pairs = [x == y for own, other in zip(a, b, strict=True) for x, y in zip(own, other, strict=True)]
-    return float(np.mean(pairs)) if pairs else 1.0
+def _counted(wanted: Sequence[Sequence[str]], found: Sequence[Sequence[str]]) -> np.ndarray:
+    """For each text, how many entities are right, how many there are on either side, how many words have the same label
+    in both, and how many words there are; int64 (texts, 4)."""
+    counts = []
+    for own, given in zip(wanted, found, strict=True):
+        same = sum(a == b for a, b in zip(own, given, strict=True))
+        counts.append((*entity_counts(spans(own), spans(given)), same, len(own)))
+    return np.asarray(counts, np.int64).reshape(-1, 4)

@@ -18,7 +18,7 @@ METADATA = {"description": "Three numbers", "size_bytes": 300_000, "speedup": 1.
 BUILD = {
     "service": "service:TensorModel",
     "name": "three-numbers",
-    "include": ["service.py", "src/quantbento/**/*.py"],
+    "include": ["service.py", "src/quantbento/**/*.py", "src/quantbento/serving/playground/static/**"],
     "python": {"is_src_layout": True, "lock_packages": False},
 }
 

@@ -5,7 +5,7 @@ import onnx
 import pytest
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.quantizers.onnx.weights import OnnxWeightsOptions
+from quantbento.quantizers.onnx.weights import OnnxWeights, OnnxWeightsOptions
 from quantbento.runtimes.onnx import MODEL
 from tests.conftest import labelled_texts
 from tests.jobs import job_of, numbers, onnx_file, quantized, text_job
@@ -114,3 +114,27 @@ def test_a_graph_without_products_is_refused(tmp_path):
     path = onnx_file(tmp_path / "a.onnx", [("Relu", ["x"], ["y"])], {"x": ["batch", 4]}, {"y": ["batch", 4]}, {})
     with pytest.raises(QuantbentoError, match="onnx-weights would quantize nothing: the graph has no MatMul, Gather"):
         quantized(job_of(path, list(numbers(4, 4)), tmp_path), "onnx-weights", tmp_path / "q")
+
+
+def test_single_nodes_in_eight_bits_beside_others_in_four(tmp_path):
+    weights = {name: numbers(64, 64, seed=seed) / 8 for seed, name in enumerate("abc")}
+    nodes = [("MatMul", ["x", "a"], ["p"]), ("MatMul", ["p", "b"], ["q"]), ("MatMul", ["q", "c"], ["y"])]
+    shape = {"x": ["batch", 64]}
+    path = onnx_file(tmp_path / "three.onnx", nodes, shape, {"y": ["batch", 64]}, weights)
+    job = job_of(path, [{"x": row} for row in numbers(4, 64, seed=9)], tmp_path)
+    found = {}
+    for name, raised in {"four": [], "mixed": ["MatMul_q"], "eight": ["*"]}.items():
+        done, _ = quantized(job, "onnx-weights", tmp_path / name, bits=4, eight_bit_nodes=raised)
+        assert done.counts == {"MatMulNBits": 3} and done.quantized_parameters == 3 * 64 * 64
+        graph = onnx.load(tmp_path / name / MODEL).graph
+        bits = [{a.name: a.i for a in node.attribute}["bits"] for node in graph.node if node.op_type == "MatMulNBits"]
+        found[name] = bits
+    assert found == {"four": [4, 4, 4], "mixed": [4, 8, 4], "eight": [8, 8, 8]}
+    with pytest.raises(ValueError, match="eight_bit_nodes goes with bits: 4"):
+        OnnxWeightsOptions(eight_bit_nodes=["*"])
+
+
+def test_what_a_weight_takes_with_its_scale():
+    method = OnnxWeights()
+    assert method.weight_bits(OnnxWeightsOptions()) == {8: 8 + (32 + 8) / 32}
+    assert method.weight_bits(OnnxWeightsOptions(bits=4, symmetric=True)) == {4: 5.0, 8: 9.0}

@@ -24,10 +24,14 @@ def tokenizer():
     return tokenizer_of(Path(__file__).read_text(encoding="utf-8"))
 
 
-def client_of(ready_engine) -> TestClient:
+def client_of(ready_engine, broken_rule=lambda text: None) -> TestClient:
     settings = GenerationSettings(max_characters=100)
     routes = [
-        Route(path, TokenizingEndpoint(path, ready_engine, settings), methods=["POST"] if request else ["GET"])
+        Route(
+            path,
+            TokenizingEndpoint(path, ready_engine, settings, broken_rule),
+            methods=["POST"] if request else ["GET"],
+        )
         for path, request in REQUESTS.items()
     ]
     return TestClient(Starlette(routes=routes))
@@ -44,6 +48,17 @@ def test_a_text_becomes_its_ids_and_the_ids_the_text(client, tokenizer):
     ids = tokenizer(TEXT)["input_ids"]
     assert answer == {"count": len(ids), "max_model_len": 64, "tokens": ids, "token_strs": None}
     assert client.post("/detokenize", json={"tokens": ids}).json() == {"prompt": TEXT}
+
+
+def test_what_no_model_may_read_is_not_tokenized(tokenizer):
+    engine = SimpleNamespace(task=SimpleNamespace(tokenizer=tokenizer), names=["tiny:1"], max_model_len=64)
+    client = client_of(lambda: engine, lambda text: "phrases: number 1" if "secret" in text else None)
+    answer = client.post("/tokenize", json={"prompt": "a secret"})
+    assert (answer.status_code, answer.json()["detail"]) == (
+        400,
+        "prompt: refused by this service's rule phrases: number 1",
+    )
+    assert client.post("/tokenize", json={"prompt": "nothing"}).status_code == 200
 
 
 def test_tokens_are_told_as_the_vocabulary_has_them(client, tokenizer):

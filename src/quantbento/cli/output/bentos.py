@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from quantbento.judging.report.console import megabytes, wide_console
+from quantbento.judging.figures import megabytes
+from quantbento.judging.report.console import wide_console
 from quantbento.packing.bentos import runtime_of
 from quantbento.packing.contents import Contents
 from quantbento.packing.image import Image

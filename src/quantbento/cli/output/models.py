@@ -12,7 +12,8 @@ from rich.text import Text
 
 from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError, StoreError
-from quantbento.judging.report.console import megabytes, speed, verdict, wide_console
+from quantbento.judging.figures import megabytes, speed, verdict
+from quantbento.judging.report.console import wide_console
 from quantbento.judging.rows import VariantRow
 from quantbento.store import StoredModel, labels
 

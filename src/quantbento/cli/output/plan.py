@@ -20,6 +20,9 @@ def print_plan(resolved: ResolvedRecipe, notes: list[str]) -> None:
         spec, gates = variant.spec, variant.gates.model_dump(exclude_defaults=True)
         print(f"variant  {spec.name}: {spec.quantizer} ({variant.scheme}), served by {variant.runtime.name}")
         print(f"         options {_given(spec.options) or 'defaults'}; gates {_given(gates) or 'none'}")
+        if spec.mixed or spec.on_fail:
+            goal = spec.mixed.model_dump(exclude_defaults=True) if spec.mixed else {"if": "a gate on a metric fails"}
+            print(f"         mixed {_given(goal)}")
         print(f"         stored as {recipe.model_name(spec)}")
     for note in notes:
         print(f"note     {note}")

@@ -20,6 +20,8 @@ class Int4Options(GroupOptions):
     def _servable(self) -> Int4Options:
         if self.format == "gptq" and self.scheme != "W4A16":
             raise ValueError("format 'gptq' is served symmetric only; use scheme W4A16, or format 'awq'")
+        if self.eight_bit and self.format != "compressed-tensors":
+            raise ValueError(f"eight_bit goes with format 'compressed-tensors': {self.format!r} has one width for all")
         return self
 
 
@@ -30,6 +32,7 @@ class AutoRoundQuantizer(CheckpointQuantizer):
     modules = ("auto_round",)
     distributions = ("auto-round", "compressed-tensors", "transformers", "torch")
     worker = AUTOROUND
+    raises = "eight_bit"
     Options = Int4Options
 
     def scheme_of(self, options: Int4Options) -> str:

@@ -5,6 +5,7 @@ Transformers does."""
 from __future__ import annotations
 
 from abc import abstractmethod
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +14,8 @@ from pydantic import Field
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Quantized, Quantizer
-from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions, choose, count
+from quantbento.quantizers.base import Quantized, Quantizer, exactly
+from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions, choose, count, facts_of
 
 
 class Nf4Options(CheckpointOptions):
@@ -33,6 +34,7 @@ class BitsAndBytes(Quantizer):
     modules = ("bitsandbytes", "accelerate")
     distributions = ("bitsandbytes", "accelerate", "transformers", "torch")
     devices = ("cpu", "cuda")
+    keeps = "ignore"
 
     @abstractmethod
     def config(self, options: Any, dtype: str) -> dict[str, Any]:
@@ -45,11 +47,16 @@ class BitsAndBytes(Quantizer):
             return [str(error)]
         return []
 
+    def layers(self, job: Job, options: CheckpointOptions) -> dict[str, int]:
+        facts = facts_of(job)
+        chosen = choose(facts, options)
+        return {p: prod(facts.linears[n]) for p, n in zip(exactly(chosen), chosen, strict=True)}
+
     def quantize(self, job: Job, options: Any, folder: Path) -> Quantized:
         from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
         assert job.source.folder is not None and job.source.dtype is not None
-        facts = checkpoint.inspect(job.source.folder, job.source.trust_remote_code)
+        facts = facts_of(job)
         chosen = choose(facts, options)
         config = BitsAndBytesConfig(
             llm_int8_skip_modules=sorted(facts.linears.keys() - set(chosen)), **self.config(options, job.source.dtype)
@@ -68,6 +75,11 @@ class Nf4(BitsAndBytes):
     name = "bnb-nf4"
     scheme = "NF4"
     Options = Nf4Options
+
+    def weight_bits(self, options: Nf4Options) -> dict[int, float]:
+        """A block of 64 weights has a float32 scale, or an 8-bit one, of which 256 share a float32 scale
+        (https://arxiv.org/abs/2305.14314, section 3)."""
+        return {4: 4 + 8 / 64 + 32 / (64 * 256) if options.double_quantization else 4 + 32 / 64}
 
     def config(self, options: Nf4Options, dtype: str) -> dict[str, Any]:
         return {

@@ -7,6 +7,8 @@ import sys
 import tempfile
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -19,9 +21,13 @@ from quantbento.inputs.checkpoint import FUSED, CheckpointFacts
 from quantbento.inputs.job import Job
 from quantbento.quantizers import isolated
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
+from quantbento.quantizers.llm import eight_bit
+from quantbento.quantizers.llm.fused import fused
 from quantbento.runtimes.vllm_settings import runs_on_cpu
 
 Scheme = Literal["W4A16", "W4A16_ASYM"]
+SCALE_BITS = 16
+LEAST_INPUTS = 256  # inputs of a small layer: with one scale per row, others need fewer bits per weight
 CPU_MULTIPLE = 32  # vLLM's 4-bit kernels for CPUs need both dimensions of a layer to be a multiple of it
 
 
@@ -31,6 +37,7 @@ class CheckpointOptions(QuantizerOptions):
 
 class GroupOptions(CheckpointOptions):
     group_size: int = Field(128, ge=-1, description="input channels per scale; -1: one scale per row")
+    eight_bit: list[str] = Field([], description="fnmatch patterns of linear layers in 8 bit (W8A8) instead")
 
 
 class CheckpointQuantizer(Quantizer):
@@ -40,6 +47,7 @@ class CheckpointQuantizer(Quantizer):
     starts_from = ("checkpoint",)
     extra = "llm"
     devices = ("cpu", "cuda")
+    keeps = "ignore"
     worker: ClassVar[Path]
     requirements: ClassVar[Sequence[str]] = ()  # of the worker's own environment; if empty, it uses this one
 
@@ -54,15 +62,32 @@ class CheckpointQuantizer(Quantizer):
     def preflight(self, model: CheckpointFacts, options: Any) -> list[str]:
         try:
             chosen = choose(model, options)
+            raised = in_eight_bits(chosen, options)
         except QuantbentoError as error:
             return [str(error)]
-        grouped = isinstance(options, GroupOptions)
-        return _fused_problems(model, chosen) + (_shape_problems(model, chosen, options.group_size) if grouped else [])
+        problems = _fused_problems(model, chosen)
+        if isinstance(options, GroupOptions):
+            grouped = [name for name in chosen if name not in raised]
+            problems += _mixed_problems(chosen, raised) + _shape_problems(model, grouped, options.group_size)
+        return problems
+
+    def weight_bits(self, options: Any) -> dict[int, float]:
+        found = {8: 8 + SCALE_BITS / LEAST_INPUTS}
+        if not isinstance(options, GroupOptions):
+            return found
+        zero_points = 4 if "ASYM" in self.scheme_of(options) else 0
+        shared = LEAST_INPUTS if options.group_size < 0 else options.group_size
+        return {4: 4 + (SCALE_BITS + zero_points) / shared} | (found if self.raises else {})
+
+    def layers(self, job: Job, options: Any) -> dict[str, int]:
+        facts = facts_of(job)
+        groups = fused(choose(facts, options))
+        return {name: sum(prod(facts.linears[n]) for n in members) for name, members in groups.items()}
 
     def quantize(self, job: Job, options: Any, folder: Path) -> Quantized:
-        assert job.source.folder is not None
-        facts = checkpoint.inspect(job.source.folder, job.source.trust_remote_code)
+        facts = facts_of(job)
         chosen = choose(facts, options)
+        raised = in_eight_bits(chosen, options)
         python = Path(sys.executable)
         if self.requirements:
             python = isolated.environment(self.requirements, job.progress.say)
@@ -75,14 +100,25 @@ class CheckpointQuantizer(Quantizer):
                 "model": str(job.source.folder),
                 "output": str(folder),
                 "calibration": calibration and str(calibration),
-                "ignore": sorted(facts.linears.keys() - set(chosen)),
+                "ignore": sorted(facts.linears.keys() - set(chosen) | set(raised)),
                 **self.job(options),
             }
             with job.progress.stage(self.name) as advance:
                 told = isolated.run(python, self.worker, work, lambda stage, done, total: advance(done, total))
         if note := told.get("rounded"):
             job.progress.say(f"{self.name}: {note}")
-        return count(facts, chosen, folder, self.scheme_of(options))
+        if raised:
+            eight_bit.add(folder, raised)
+        done = count(facts, chosen, folder, self.scheme_of(options))
+        if raised:
+            (scheme, number), *_ = done.counts.items()
+            done = replace(done, counts={scheme: number - len(raised), eight_bit.NAME: len(raised)})
+        return done
+
+
+def facts_of(job: Job) -> CheckpointFacts:
+    assert job.source.folder is not None
+    return checkpoint.inspect(job.source.folder, job.source.trust_remote_code)
 
 
 def choose(model: CheckpointFacts, options: CheckpointOptions) -> list[str]:
@@ -91,6 +127,19 @@ def choose(model: CheckpointFacts, options: CheckpointOptions) -> list[str]:
     if not chosen:
         raise QuantbentoError(f"ignore leaves none of the {len(model.linears)} linear layers to quantize")
     return chosen
+
+
+def in_eight_bits(chosen: list[str], options: CheckpointOptions) -> list[str]:
+    """The chosen layers that get 8 bit instead of 4.
+
+    Raises:
+        QuantbentoError: a pattern matches none of them, or nothing is left in 4 bit.
+    """
+    patterns = getattr(options, "eight_bit", [])
+    raised = select(chosen, patterns, [], "linear layer that is quantized")
+    if len(raised) == len(chosen):
+        raise QuantbentoError("eight_bit leaves no layer in 4 bit; smoothquant puts all layers into 8")
+    return raised
 
 
 def count(facts: CheckpointFacts, chosen: list[str], folder: Path, scheme: str) -> Quantized:
@@ -129,6 +178,13 @@ def _fused_problems(model: CheckpointFacts, chosen: list[str]) -> list[str]:
                     "vLLM runs them as one layer"
                 )
     return problems[:1]
+
+
+def _mixed_problems(chosen: list[str], raised: list[str]) -> list[str]:
+    for name, members in fused(chosen).items():
+        if 0 < len(part := [m for m in members if m in raised]) < len(members):
+            return [f"eight_bit names {part[0]!r} alone, which vLLM runs as one layer with others: name {name!r}"]
+    return []
 
 
 def _shape_problems(model: CheckpointFacts, chosen: list[str], group_size: int) -> list[str]:

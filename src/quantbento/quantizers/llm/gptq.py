@@ -19,6 +19,7 @@ class GptqOptions(GroupOptions):
 class Gptq(LlmCompressorQuantizer):
     name = "gptq"
     scheme = "W4A16"
+    raises = "eight_bit"
     Options = GptqOptions
 
     def scheme_of(self, options: GptqOptions) -> str:

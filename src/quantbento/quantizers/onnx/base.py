@@ -12,8 +12,8 @@ from pydantic import Field
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
 from quantbento.inputs.onnx_export import LARGEST_IN_ONE_FILE
-from quantbento.quantizers.base import Quantizer, QuantizerOptions, select
-from quantbento.quantizers.onnx.candidates import Candidates, find, nothing, parameters, refuse_quantized
+from quantbento.quantizers.base import Quantizer, QuantizerOptions, exactly, select
+from quantbento.quantizers.onnx.candidates import Candidates, find, nothing, parameters, refuse_quantized, weight_counts
 from quantbento.quantizers.onnx.loading import session
 from quantbento.quantizers.onnx.prepare import prepared
 from quantbento.runtimes.onnx import MODEL, without_external_data
@@ -44,6 +44,7 @@ class OnnxQuantizer(Quantizer):
     modules = ("onnx", "onnxruntime", "onnxscript")
     distributions = ("onnx", "onnxruntime", "onnxscript", "onnx-ir")
     extra = "quantize"
+    keeps = "exclude_nodes"
 
 
 @dataclass
@@ -98,6 +99,12 @@ class Graph:
                 f"{quantizer} would quantize nothing: the patterns leave none of the {len(found.names)} nodes"
             )
         return nodes, found
+
+    def layers(self, quantizer: str, ops: Collection[str], options: NodeOptions) -> dict[str, int]:
+        """The nodes of `choose`, by the pattern that names each, with the number of their weights."""
+        nodes, _ = self.choose(quantizer, ops, options)
+        counts = weight_counts(self.model.graph)
+        return {pattern: counts[node] for pattern, node in zip(exactly(nodes), nodes, strict=True)}
 
     def fuse(self, folder: Path) -> Path:
         """Writes the graph into a folder, with batch normalisation in the convolutions and what else ONNX Runtime fuses

@@ -85,6 +85,11 @@ def parameters(graph: onnx.GraphProto) -> int:
     return count
 
 
+def weight_counts(graph: onnx.GraphProto) -> dict[str, int]:
+    """How many weights each node with constant float weights has, by the node's name."""
+    return {node.name: prod(weight.dims) for node, weight in _weighted(graph, *WEIGHT)}
+
+
 def not_asked_for(graph: onnx.GraphProto, ops: Collection[str]) -> list[str]:
     """Says which nodes with weights are of other types than `ops`, and how to ask for them."""
     nodes = [node for node, _ in _weighted(graph, *QUANTIZABLE)]

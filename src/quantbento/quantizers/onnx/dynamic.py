@@ -88,6 +88,11 @@ class OnnxDynamic(OnnxQuantizer):
     runs_on = ("cpu",)
     Options = OnnxDynamicOptions
 
+    def layers(self, job: Job, options: OnnxDynamicOptions) -> dict[str, int]:
+        graph = Graph.of(job)
+        options, _ = _possible(graph.model, options)
+        return graph.layers(self.name, options.ops, options)
+
     def quantize(self, job: Job, options: OnnxDynamicOptions, folder: Path) -> Quantized:
         import onnx
 

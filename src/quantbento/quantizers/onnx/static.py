@@ -64,12 +64,15 @@ class OnnxStatic(OnnxQuantizer):
     runs_on = ("cpu",)
     Options = OnnxStaticOptions
 
+    def layers(self, job: Job, options: OnnxStaticOptions) -> dict[str, int]:
+        with tempfile.TemporaryDirectory(dir=job.workspace) as space:
+            graph, _ = _fused(job, Path(space))
+            return graph.layers(self.name, options.chosen_ops(OPS), options)
+
     def quantize(self, job: Job, options: OnnxStaticOptions, folder: Path) -> Quantized:
         warn_if_products_saturate(options.reduce_range)
-        graph = Graph.of(job)
-        in_float32(graph.model.graph, find(graph.model.graph, OPS).names)
         workspace = Path(tempfile.mkdtemp(dir=job.workspace))
-        path = graph.fuse(workspace)
+        graph, path = _fused(job, workspace)
         nodes, found = graph.choose(self.name, options.chosen_ops(OPS), options)
         quantization = StaticQuantization(path, OPS, job.calibration, _settings(options, graph.large))
         left = list[str]()
@@ -85,6 +88,13 @@ class OnnxStatic(OnnxQuantizer):
         if not counts:
             raise QuantbentoError(f"onnx-static quantized none of the {len(nodes)} nodes that were chosen")
         return Quantized({}, counts, quantized, graph.parameters, left_out=left, notes=[*graph.notes, *found.notes])
+
+
+def _fused(job: Job, folder: Path) -> tuple[Graph, Path]:
+    """The graph as it is quantized, and its file in a folder."""
+    graph = Graph.of(job)
+    in_float32(graph.model.graph, find(graph.model.graph, OPS).names)
+    return graph, graph.fuse(folder)
 
 
 def _settings(options: OnnxStaticOptions, large: bool) -> dict[str, Any]:

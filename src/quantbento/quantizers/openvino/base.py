@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Quantizer, QuantizerOptions, select
+from quantbento.quantizers.base import Quantizer, QuantizerOptions, exactly, select
 from quantbento.quantizers.onnx.candidates import MOST_LISTED, listed, refuse_quantized
 from quantbento.quantizers.openvino import graph
 from quantbento.quantizers.openvino.graph import QuantizedOperator
@@ -36,6 +37,7 @@ class OpenVinoQuantizer(Quantizer):
     modules = ("openvino", "nncf", "onnx", "onnxscript")
     distributions = ("openvino", "nncf", "onnx", "onnxscript", "onnx-ir")
     extra = "quantize"
+    keeps = "exclude_nodes"
 
 
 @dataclass
@@ -92,6 +94,14 @@ class Source:
             which = "it leaves none that NNCF quantizes" if not left else "exclude_nodes and exclude_ops leave none"
             raise QuantbentoError(f"{quantizer} would quantize nothing: {which} (the graph has {has})")
         return found
+
+    def layers(self, found: list[QuantizedOperator], others: Iterable[str] = ()) -> dict[str, int]:
+        """The quantized operators, and others whose inputs are rounded, by the pattern that names each, with the number
+        of their weights."""
+        sizes = {o.name: sum(number for _, number in o.weights.values()) for o in found}
+        wanted = {*sizes, *others}
+        names = [name for name in self.operators if name in wanted]
+        return {pattern: sizes.get(name, 0) for pattern, name in zip(exactly(names), names, strict=True)}
 
 
 def counts(operators: list[QuantizedOperator]) -> dict[str, int]:

@@ -49,8 +49,8 @@ def has_attention(model: ov.Model) -> bool:
 
 
 def operators(model: ov.Model) -> dict[str, str]:
-    """Type of each operator by its name."""
-    kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ops()}
+    """Type of each operator by its name, in the order in which they are computed."""
+    kinds = {node.get_friendly_name(): node.get_type_name() for node in model.get_ordered_ops()}
     return {name: kind for name, kind in kinds.items() if kind not in NO_OPERATORS}
 
 

@@ -70,12 +70,19 @@ class OpenVino(OpenVinoQuantizer):
     data = "calibration"
     Options = OpenVinoOptions
 
+    def layers(self, job: Job, options: OpenVinoOptions) -> dict[str, int]:
+        """Sums are among them, because NNCF rounds what they read."""
+        source = Source.of(job)
+        few = StaticQuantization(source.model, job.calibration[:1], options, _is_transformer(source, options))
+        whole = few.without(source.left(options))
+        with tempfile.TemporaryDirectory(dir=job.workspace) as space:
+            found = source.write(self.name, whole, [], Path(space))
+        return source.layers(found, graph.rounded(whole))
+
     def quantize(self, job: Job, options: OpenVinoOptions, folder: Path) -> Quantized:
         warn_if_products_saturate(options.reduce_range)
         source = Source.of(job)
-        transformer = options.model_type == "transformer" or (
-            options.model_type is None and graph.has_attention(source.model)
-        )
+        transformer = _is_transformer(source, options)
         quantization = StaticQuantization(source.model, job.calibration, options, transformer)
         some = StaticQuantization(source.model, job.calibration[:TO_RANK], options, transformer)
         chosen = source.left(options)
@@ -105,6 +112,11 @@ class OpenVino(OpenVinoQuantizer):
         if not transformer and "smooth_quant_alpha" in options.model_fields_set and options.smooth_quant_alpha:
             notes.append("smooth_quant_alpha had no effect: the graph has no attention; see model_type")
         return Quantized({}, counts(found), graph.weights(found), source.parameters, left_out=harm, notes=notes)
+
+
+def _is_transformer(source: Source, options: OpenVinoOptions) -> bool:
+    has_attention = options.model_type is None and graph.has_attention(source.model)
+    return options.model_type == "transformer" or has_attention
 
 
 class StaticQuantization:

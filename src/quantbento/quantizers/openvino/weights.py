@@ -10,6 +10,7 @@ group size does not divide a product's inputs. The report says how many.
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +18,7 @@ from pydantic import Field, model_validator
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Quantized
+from quantbento.quantizers.base import Quantized, select
 from quantbento.quantizers.onnx.candidates import listed
 from quantbento.quantizers.openvino import graph
 from quantbento.quantizers.openvino.base import OpenVinoQuantizer, OperatorOptions, Source, counts
@@ -27,6 +28,7 @@ from quantbento.quantizers.openvino.nncf import quiet_nncf
 if TYPE_CHECKING:
     import openvino as ov
 
+LEAST_INPUTS = 256  # inputs of a small layer: others need fewer bits per weight
 ALWAYS_8 = "those of embeddings, of convolutions and of the last product always are"
 
 
@@ -42,6 +44,7 @@ class OpenVinoWeightsOptions(OperatorOptions):
     ratio: float | None = Field(
         None, gt=0, le=1, description="share of the weights in 4 bits, of those that can be; by default all"
     )
+    eight_bit_nodes: list[str] = Field([], description="fnmatch patterns of operators in 8 bits, beside others in 4")
     activation_group_size: int = Field(
         32, ge=0, description="activations that share a scale when they are multiplied in INT8; 0: they stay floats"
     )
@@ -50,6 +53,8 @@ class OpenVinoWeightsOptions(OperatorOptions):
     def _possible(self) -> OpenVinoWeightsOptions:
         if self.bits == 8 and (given := [k for k in ("group_size", "ratio") if getattr(self, k) is not None]):
             raise ValueError(f"{' and '.join(given)} goes with bits: 4")
+        if self.bits == 8 and self.eight_bit_nodes:
+            raise ValueError("eight_bit_nodes goes with bits: 4")
         return self
 
 
@@ -57,22 +62,45 @@ class OpenVinoWeights(OpenVinoQuantizer):
     name = "openvino-weights"
     scheme = "W8A32"
     usual_for = ()  # slower than openvino
+    raises = "eight_bit_nodes"
     Options = OpenVinoWeightsOptions
 
     def scheme_of(self, options: OpenVinoWeightsOptions) -> str:
         return f"W{options.bits}A{8 if options.activation_group_size else 32}"
 
+    def weight_bits(self, options: OpenVinoWeightsOptions) -> dict[int, float]:
+        """Scales have 16 bits, zero points are as wide as a weight. In 8 bits, there is one for each row."""
+        zero_points = not options.symmetric
+        found = {8: 8 + (16 + 8 * zero_points) / LEAST_INPUTS}
+        return found if options.bits == 8 else {4: 4 + (16 + 4 * zero_points) / (options.group_size or 128)} | found
+
+    def layers(self, job: Job, options: OpenVinoWeightsOptions) -> dict[str, int]:
+        source = Source.of(job)
+        with tempfile.TemporaryDirectory(dir=job.workspace) as space:
+            compressed = _compressed(source, options, source.left(options))
+            return source.layers(source.write(self.name, compressed, [], Path(space)))
+
     def quantize(self, job: Job, options: OpenVinoWeightsOptions, folder: Path) -> Quantized:
         source = Source.of(job)
         left = source.left(options)
-        found = source.write(self.name, _compressed(source.model, options, left), left, folder)
+        found = source.write(self.name, _compressed(source, options, left), left, folder)
         notes = _in_8_bits(found) if options.bits == 4 else []
         properties = {"DYNAMIC_QUANTIZATION_GROUP_SIZE": options.activation_group_size}
         done = counts(found), graph.weights(found), source.parameters
         return Quantized({"properties": properties}, *done, notes=notes)
 
 
-def _compressed(source: ov.Model, options: OpenVinoWeightsOptions, left: list[str]) -> ov.Model:
+def _compressed(source: Source, options: OpenVinoWeightsOptions, left: list[str]) -> ov.Model:
+    """In 4 bits first, then what was named for 8; NNCF does not touch weights that are integers already."""
+    if not options.eight_bit_nodes:
+        return _in_one_width(source.model, options, left)
+    raised = select(source.operators, options.eight_bit_nodes, [], "operator")
+    partly = _in_one_width(source.model, options, [*left, *raised])
+    all_in_8 = options.model_copy(update={"bits": 8, "group_size": None, "ratio": None})
+    return _in_one_width(partly, all_in_8, left)
+
+
+def _in_one_width(source: ov.Model, options: OpenVinoWeightsOptions, left: list[str]) -> ov.Model:
     with quiet_nncf() as nncf:
         fallback = nncf.GroupSizeFallbackMode.ADJUST if options.group_size is None else nncf.GroupSizeFallbackMode.ERROR
         try:

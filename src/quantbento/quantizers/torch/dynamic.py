@@ -18,7 +18,7 @@ from pydantic import Field
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
+from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, exactly, select
 from quantbento.quantizers.torch import scripted
 from quantbento.runtimes.module_files import program_of
 from quantbento.tasks.array import ArrayTask
@@ -44,6 +44,7 @@ class TorchDynamic(Quantizer):
     extra = "quantize"
     usual_for = ("linear",)
     runs_on = ("cpu",)
+    keeps = "exclude"
     Options = TorchDynamicOptions
 
     def preflight_module(self, module: Any, options: TorchDynamicOptions) -> list[str]:
@@ -59,6 +60,17 @@ class TorchDynamic(Quantizer):
         except QuantbentoError as error:
             return [str(error)]
         return []
+
+    def layers(self, job: Job, options: TorchDynamicOptions) -> dict[str, int]:
+        import torch
+
+        module: Any = job.source.module
+        refuse_program(self.name, module)
+        if isinstance(module, torch.jit.ScriptModule):
+            found = scripted.linears(module)
+        else:
+            found = {n: m for n, m in module.named_modules() if type(m) in _quantizable() or _is_conv1d(m)}
+        return weights_of({name: found[name] for name in _chosen(found, [], options)})
 
     def quantize(self, job: Job, options: TorchDynamicOptions, folder: Path) -> Quantized:
         import torch
@@ -89,6 +101,12 @@ def quantized(
         configs = {name: _qconfig(candidates[name], options.per_channel) for name in chosen}
         torch.ao.quantization.quantize_dynamic(module, configs, dtype=torch.qint8, inplace=True)
     return module, _count(before, module, chosen, runtime_config)
+
+
+def weights_of(modules: dict[str, Any]) -> dict[str, int]:
+    """How many weights each of some layers has, biases aside, by the pattern that names it."""
+    counts = [sum(p.numel() for k, p in m.named_parameters() if "weight" in k) for m in modules.values()]
+    return dict(zip(exactly(modules), counts, strict=True))
 
 
 def refuse_program(quantizer: str, module: Any) -> None:

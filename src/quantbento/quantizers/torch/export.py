@@ -18,7 +18,15 @@ from pydantic import Field
 
 from quantbento.core.errors import QuantbentoError, summary
 from quantbento.inputs.job import Job
-from quantbento.quantizers.base import Data, Quantized, Quantizer, QuantizerOptions, select, warn_if_products_saturate
+from quantbento.quantizers.base import (
+    Data,
+    Quantized,
+    Quantizer,
+    QuantizerOptions,
+    exactly,
+    select,
+    warn_if_products_saturate,
+)
 from quantbento.quantizers.torch import fx, pt2e
 from quantbento.quantizers.torch.pt2e import ELSE, WRAPPED
 from quantbento.runtimes.module_files import exported_module, program_of
@@ -50,6 +58,7 @@ class TorchExport(Quantizer):
     modules = ("torch", "torchao")
     distributions = ("torch", "torchao")
     extra = "quantize"
+    keeps = "exclude"
     usual_for = ()  # needs a compiler where it is served
     runs_on = ("cpu",)
     Options = TorchExportOptions
@@ -71,18 +80,23 @@ class TorchExport(Quantizer):
             problems.append(f"torch-export cannot export TorchScript; use {ELSE}")
         return problems
 
+    def layers(self, job: Job, options: TorchExportOptions) -> dict[str, int]:
+        with pt2e.quiet(), job.progress.stage(f"{self.name}: export"):
+            module = _exported(job)
+        found = pt2e.weight_counts(module.model)
+        chosen = _chosen(pt2e.candidates(module.model, options.dynamic), options)
+        return {pattern: found[name] for pattern, name in zip(exactly(chosen), chosen, strict=True)}
+
     def quantize(self, job: Job, options: TorchExportOptions, folder: Path) -> Quantized:
         source: Any = job.source.module
         warn_if_products_saturate(options.reduce_range)
         examples = fx.examples(job.task)
         batches = examples if options.dynamic else [fx.tensors(batch) for batch in job.calibration]
-        program = program_of(source)
         with pt2e.quiet(), job.progress.stage(f"{self.name}: export and measure"):
-            module: Any = exported_module(program or _export(source, job.task, examples[-1]))
-            module.model.graph.eliminate_dead_code()  # what no output needs; torchao's patterns fail on it
+            module = _exported(job)
             chosen = _chosen(pt2e.candidates(module.model, options.dynamic), options)
             pt2e.quantize(module, chosen, batches, options.dynamic, options.reduce_range)
-            done = exported_module(_export(module, job.task, examples[-1], as_it_is=program is not None))
+            done = exported_module(_export(module, job.task, examples[-1], as_it_is=program_of(source) is not None))
             _try(done, examples)
             save(done, folder)
         counted = pt2e.count(module.model, chosen, sum(p.numel() for p in source.parameters()))
@@ -90,6 +104,14 @@ class TorchExport(Quantizer):
         if options.compile:
             config, note = config | {"compile": True, "freezing": True}, COMPILED
         return replace(counted, runtime_config=config, notes=[note])
+
+
+def _exported(job: Job) -> Any:
+    """The job's model as a module around an exported graph."""
+    source: Any = job.source.module
+    module: Any = exported_module(program_of(source) or _export(source, job.task, fx.examples(job.task)[-1]))
+    module.model.graph.eliminate_dead_code()  # what no output needs; torchao's patterns fail on it
+    return module
 
 
 def _chosen(names: list[str], options: TorchExportOptions) -> list[str]:

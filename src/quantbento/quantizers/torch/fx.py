@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantbento.core.errors import QuantbentoError, summary
-from quantbento.quantizers.base import Quantized, select
+from quantbento.quantizers.base import Quantized, exactly, select
 from quantbento.quantizers.torch.fx_options import FxOptions, engine_of
 from quantbento.quantizers.torch.tracing import ELSE, taking, trace, untraced
 from quantbento.runtimes.module_files import program_of
@@ -73,6 +73,12 @@ def choose(name: str, module: Any, options: FxOptions) -> list[str]:
             f"({', '.join(kind.__name__ for kind in _layers())}) and the patterns leave none"
         )
     return chosen
+
+
+def layers(name: str, module: Any, options: FxOptions) -> dict[str, int]:
+    """The layers to quantize, by the pattern that names each, with the number of their weights. Raises as `choose`."""
+    chosen = choose(name, module, options)
+    return {p: module.get_submodule(n).weight.numel() for p, n in zip(exactly(chosen), chosen, strict=True)}
 
 
 def prepare(

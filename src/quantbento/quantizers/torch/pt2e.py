@@ -29,6 +29,14 @@ def candidates(graph: Any, dynamic: bool) -> list[str]:
     return list(dict.fromkeys(_name(node) for node in _layers(graph) if _can_be(node, dynamic)))
 
 
+def weight_counts(graph: Any) -> dict[str, int]:
+    """How many weights the layers of each name have."""
+    tensors = {_name(node): dict[str, int]() for node in _layers(graph)}
+    for node in _layers(graph):
+        tensors[_name(node)][node.args[1].name] = node.args[1].meta["val"].numel()
+    return {name: sum(found.values()) for name, found in tensors.items()}
+
+
 def quantize(
     module: Any, chosen: Sequence[str], batches: Sequence[dict[str, torch.Tensor]], dynamic: bool, reduce_range: bool
 ) -> None:

@@ -45,11 +45,15 @@ class TorchQat(Quantizer):
     distributions = ("torch", "cloudpickle")
     extra = "quantize"
     runs_on = ("cpu",)
+    keeps = "exclude"
     Options = TorchQatOptions
     quickest = {"epochs": 1}
 
     def preflight_module(self, module: Any, options: TorchQatOptions) -> list[str]:
         return fx.problems(self.name, module, options)
+
+    def layers(self, job: Job, options: TorchQatOptions) -> dict[str, int]:
+        return fx.layers(self.name, job.source.module, options)
 
     def quantize(self, job: Job, options: TorchQatOptions, folder: Path) -> Quantized:
         if options.train is None:

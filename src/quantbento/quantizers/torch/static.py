@@ -35,10 +35,14 @@ class TorchStatic(Quantizer):
     extra = "quantize"
     usual_for = ("convolution",)
     runs_on = ("cpu",)
+    keeps = "exclude"
     Options = TorchStaticOptions
 
     def preflight_module(self, module: Any, options: TorchStaticOptions) -> list[str]:
         return fx.problems(self.name, module, options)
+
+    def layers(self, job: Job, options: TorchStaticOptions) -> dict[str, int]:
+        return fx.layers(self.name, job.source.module, options)
 
     def quantize(self, job: Job, options: TorchStaticOptions, folder: Path) -> Quantized:
         source = job.source.module

@@ -18,7 +18,7 @@ from quantbento.core.machine import saturates
 from quantbento.inputs.job import Job
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
 from quantbento.quantizers.torch import pt2e
-from quantbento.quantizers.torch.dynamic import refuse_program
+from quantbento.quantizers.torch.dynamic import refuse_program, weights_of
 from quantbento.runtimes import torch as runtime
 
 SCHEMES = {"Int8DynamicActivationInt8Weight": "int8-dynamic", "Int8WeightOnly": "W8A32", "Int4WeightOnly": "W4A16"}
@@ -41,6 +41,7 @@ class TorchAo(Quantizer):
     modules = ("torch", "torchao")
     distributions = ("torch", "torchao", "cloudpickle")
     extra = "quantize"
+    keeps = "exclude"
     usual_for = ()  # slower than torch-dynamic where it is not compiled
     Options = TorchAoOptions
 
@@ -53,6 +54,10 @@ class TorchAo(Quantizer):
         except QuantbentoError as error:
             return [str(error)]
         return []
+
+    def layers(self, job: Job, options: TorchAoOptions) -> dict[str, int]:
+        module: Any = job.source.module
+        return weights_of({name: module.get_submodule(name) for name in _chosen(module, options)})
 
     def quantize(self, job: Job, options: TorchAoOptions, folder: Path) -> Quantized:
         source: Any = job.source.module

@@ -27,6 +27,7 @@ from quantbento.serving.errors import CannotServe, EngineUnavailable
 from quantbento.serving.generation.engine import Engine
 from quantbento.serving.generation.guard import REFUSED, REQUESTS, GenerationGuard
 from quantbento.serving.generation.in_process import InProcessEngine
+from quantbento.serving.generation.openapi import language_model_operations
 from quantbento.serving.generation.requests import GenerationRequest
 from quantbento.serving.generation.screen import Screen
 from quantbento.serving.generation.screened_texts import texts_of
@@ -58,7 +59,7 @@ class ServedLanguageModel(Served):
         guarded = GenerationGuard(self._answer, settings, self._broken_rule if settings.screen_file else None)
         routes = [Route(MODELS, self._models), *(Route(path, guarded, methods=["POST"]) for path in REQUESTS)]
         for path, request in TOKENIZING.items():
-            endpoint = TokenizingEndpoint(path, self.ready_engine, settings)
+            endpoint = TokenizingEndpoint(path, self.ready_engine, settings, self._broken_rule_of)
             routes.append(Route(path, endpoint, methods=["POST"] if request else ["GET"]))
         self.app = Starlette(routes=routes, lifespan=self._lifespan)
         self._engine: Engine | None = None
@@ -100,6 +101,9 @@ class ServedLanguageModel(Served):
             raise
         return {"text": text, "tokens_generated": tokens, "inference_time": time.perf_counter() - start}
 
+    def openapi_additions(self) -> dict[str, Any]:
+        return language_model_operations(bool(self.settings.api_keys_file))
+
     def names(self) -> list[str]:
         """What requests may call the model: its full tag, which is what responses call it, or without the version."""
         return [self.stored.tag, self.stored.tag.partition(":")[0]]
@@ -108,6 +112,9 @@ class ServedLanguageModel(Served):
     def _screen(self) -> Screen | None:
         path = self.settings.screen_file
         return None if path is None else Screen.read(path)
+
+    def _broken_rule_of(self, text: str) -> str | None:
+        return None if self._screen is None else self._screen.broken_rule([text])
 
     def _broken_rule(self, asked: GenerationRequest) -> str | None:
         if self._screen is None or not self.ready:  # `_answer` says that it is not

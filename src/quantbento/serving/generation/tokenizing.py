@@ -17,6 +17,7 @@ from quantbento.serving.asgi import Receive, Scope, Send
 from quantbento.serving.errors import BodyTooLarge, ClientLeft, EngineUnavailable
 from quantbento.serving.generation.body import Body, Name, check_length, check_token_ids, limits_of, problem
 from quantbento.serving.generation.engine import Engine
+from quantbento.serving.generation.guard import REFUSED
 from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.serving.problems import Problem, send_problem
 from quantbento.serving.request_guard import body_of
@@ -110,8 +111,16 @@ def tokenizer_info(engine: Engine) -> dict[str, Any]:
 class TokenizingEndpoint:
     """ASGI application: one of the three, for an engine that may not be ready yet."""
 
-    def __init__(self, path: str, ready_engine: Callable[[], Engine], settings: GenerationSettings) -> None:
+    def __init__(
+        self,
+        path: str,
+        ready_engine: Callable[[], Engine],
+        settings: GenerationSettings,
+        broken_rule: Callable[[str], str | None] = lambda text: None,
+    ) -> None:
+        """`broken_rule` names the rule for prompts that a text breaks: what no model may read is not tokenized."""
         self._path, self._ready_engine, self._settings = path, ready_engine, settings
+        self._broken_rule = broken_rule
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -122,13 +131,20 @@ class TokenizingEndpoint:
                 await send_problem(scope, send, Problem(404, told))
                 return
             # In a thread: a long text takes tenths of a second.
-            answer = await asyncio.to_thread(_answer, asked, engine)
+            answer = await asyncio.to_thread(self._answer, asked, engine)
         except (BodyTooLarge, ClientLeft, EngineUnavailable) as error:
             await send_problem(scope, send, Problem.of(error))
         except InvalidInput as error:
             await send_problem(scope, send, Problem(400, error.message))
         else:
             await JSONResponse(answer)(scope, receive, send)
+
+    def _answer(self, asked: TokenizeRequest | DetokenizeRequest | None, engine: Engine) -> dict[str, Any]:
+        if isinstance(asked, TokenizeRequest):
+            if rule := self._broken_rule(asked.prompt):
+                raise InvalidInput(f"prompt: {REFUSED} {rule}")
+            return tokenize(asked, engine).model_dump()
+        return tokenizer_info(engine) if asked is None else detokenize(asked, engine).model_dump()
 
     def _asked(self, body: bytes) -> TokenizeRequest | DetokenizeRequest | None:
         if (request := REQUESTS[self._path]) is None:
@@ -137,9 +153,3 @@ class TokenizingEndpoint:
             return request.model_validate_json(body, context=self._settings)
         except ValidationError as error:
             raise InvalidInput(problem(error, request)[0]) from None
-
-
-def _answer(asked: TokenizeRequest | DetokenizeRequest | None, engine: Engine) -> dict[str, Any]:
-    if isinstance(asked, TokenizeRequest):
-        return tokenize(asked, engine).model_dump()
-    return tokenizer_info(engine) if asked is None else detokenize(asked, engine).model_dump()

@@ -7,9 +7,12 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bentoml.exceptions import InvalidArgument
+
 from quantbento import store
+from quantbento.core.errors import one_of
 from quantbento.serving.live import LiveModel
-from quantbento.serving.request_state import RequestState, current_request
+from quantbento.serving.request_state import MODEL, RequestState, current_request
 from quantbento.serving.settings import ServiceSettings
 from quantbento.serving.versions.follow import Follower
 from quantbento.serving.versions.routing import Route
@@ -82,6 +85,26 @@ class Versions:
         if request is None or self._settings.batching == "bentoml":
             return self.live
         if request.version is None:
-            to_canary = self._canary is not None and self._route.to_canary(request.scope)
-            request.version = self._canary if to_canary else self.live
+            alone = self._canary is None and self._shadow is None
+            request.version = self.live if alone else self._named(request) or self._routed(request)
         return request.version
+
+    def _named(self, request: RequestState) -> LiveModel | None:
+        """The version whose exact tag the client asks for by `X-Model`, as the playground does.
+
+        Raises:
+            InvalidArgument: 400, it is none of those served here.
+        """
+        wanted = next((value.decode("latin-1") for name, value in request.scope["headers"] if name == MODEL), None)
+        if wanted is None:
+            return None
+        candidates = self._canary, self._shadow.candidate if self._shadow else None
+        served = [self.live, *(live for live in candidates if live is not None)]
+        if (found := next((live for live in served if live.tag == wanted), None)) is None:
+            raise InvalidArgument(f"X-Model: {wanted} is not served; allowed: {one_of(live.tag for live in served)}")
+        return found
+
+    def _routed(self, request: RequestState) -> LiveModel:
+        if self._canary is not None and self._route.to_canary(request.scope):
+            return self._canary
+        return self.live

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from quantbento.core.errors import QuantbentoError, summary
+from quantbento.tasks import difficult
 from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.base import Arrays, TaskOptions
 from quantbento.tasks.image.decoding import SUFFIXES, decoded
@@ -61,6 +62,9 @@ class ImageTask(ArrayTask):
         slope = np.add.outer(np.arange(height), np.arange(width)) * 255 // max(height + width - 2, 1)
         noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
         return [np.repeat(slope.astype(np.uint8)[..., None], 3, axis=2), noise]
+
+    def difficult(self, checked: Sequence[Any]) -> dict[str, list[Any]]:
+        return difficult.images(checked)
 
     def item_schema(self) -> dict[str, Any]:
         kinds = ", ".join(suffix.removeprefix(".") for suffix in SUFFIXES)

@@ -16,9 +16,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from quantbento.core.errors import InvalidInput, QuantbentoError
+from quantbento.tasks import difficult
 from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.base import Arrays, Metric
-from quantbento.tasks.metrics import class_indices, output_metrics
+from quantbento.tasks.metrics import class_indices, confusion, macro_f1, matthews, output_metrics
 from quantbento.tasks.source import SampleSet, SourceKind, SourceModel
 from quantbento.tasks.tensor import graph, module
 from quantbento.tasks.tensor.inputs import Input
@@ -42,9 +43,11 @@ class TensorTask(ArrayTask):
     starts_from: ClassVar[tuple[SourceKind, ...]] = ("module", "onnx")
     metrics = {
         "accuracy": Metric(+1, labelled=True),
+        "f1_macro": Metric(+1, labelled=True),
+        "mcc": Metric(+1, labelled=True),
         "agreement": Metric(+1),
         "sqnr_db": Metric(+1, recovers=False),
-        "max_error": Metric(-1, recovers=False),
+        "max_error": Metric(-1, recovers=False, extreme=True),
     }
     primary = ("accuracy", "sqnr_db", "agreement")
     fields = ()
@@ -137,6 +140,8 @@ class TensorTask(ArrayTask):
             indices = class_indices(labels, self.labels)
             chosen, agreed = self._classes(other, len(indices)), self._classes(own, len(indices))
             metrics |= {"accuracy": float((chosen == indices).mean()), "agreement": float((chosen == agreed).mean())}
+            counts = confusion(indices, chosen)
+            metrics |= {"f1_macro": macro_f1(counts), "mcc": matthews(counts)}
         return metrics
 
     def _classes(self, rows: Arrays, count: int) -> np.ndarray:
@@ -154,6 +159,9 @@ class TensorTask(ArrayTask):
 
     def examples(self) -> list[Arrays]:
         return [{i.name: i.example() for i in self.inputs}]
+
+    def difficult(self, checked: Sequence[Any]) -> dict[str, list[Any]]:
+        return difficult.arrays(checked)
 
     def answer_schema(self) -> dict[str, Any]:
         return {}  # an array, or arrays by output name, whose shapes only the model knows

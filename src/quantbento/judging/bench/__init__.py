@@ -1,0 +1,1 @@
+"""`quantbento bench`: stored models over a grid of batch and length, language models by the token, running services."""

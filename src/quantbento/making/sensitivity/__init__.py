@@ -1,0 +1,1 @@
+"""What quantizing each layer of a model alone costs: `quantbento sensitivity`."""
