@@ -9,7 +9,14 @@ from quantbento.judging.report import table
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(1, "100.00 %"), (0.5, "50.00 %"), (0.99995, "99.995 %"), (0.9999999, "99.99999 %"), (1.00001, "100.001 %")],
+    [
+        (1, "100.00 %"),
+        (0.5, "50.00 %"),
+        (0.99995, "99.995 %"),
+        (0.999998, "99.9998 %"),
+        (0.9999999, "100.00 %"),
+        (1.00001, "100.001 %"),
+    ],
 )
 def test_only_a_whole_is_100_percent(value, shown):
     assert table.percent(value).text == shown

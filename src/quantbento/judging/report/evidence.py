@@ -49,8 +49,8 @@ def robustness(document: Document) -> Table | None:
         "right shape",
         "finite",
         "deterministic",
+        "note",
         *map(words, distances),
-        "error",
     ]
     rows = [
         [
@@ -58,14 +58,18 @@ def robustness(document: Document) -> Table | None:
             text(words(case.get("case", ""))),
             number(case.get("samples"), 6),
             *(yes(case.get(check)) for check in ("shape", "finite", "deterministic")),
+            _note(case),
             *(number((case.get("distance") or {}).get(name), 5) for name in distances),
-            text("services refuse it", "plain")
-            if case.get("refused")
-            else text(case.get("error"), "bad" if case.get("error") else "plain"),
         ]
         for variant, case in cases
     ]
     return Table("robustness", "Answers to difficult inputs", columns, rows, "Distances are those to the baseline.")
+
+
+def _note(case: Row) -> Cell:
+    if case.get("refused"):
+        return text("services refuse it")
+    return text(case.get("error"), "bad" if case.get("error") else "plain")
 
 
 def groups(document: Document) -> Table | None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from quantbento.judging.figures import megabytes
 
+ROUNDING = 1e-6  # of shares that float32 computed
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -62,10 +64,11 @@ def fixed(value: Any, places: int, unit: str = "") -> Cell:
 
 
 def percent(value: Any, places: int = 2) -> Cell:
-    """A share. It has more places where it would be rounded to a whole that it is not."""
+    """A share. It has more places where it would be rounded to a whole that it is not; the rounding of float32 is no
+    difference."""
     if not _is_number(value):
         return text(value)
-    while places < 8 and value != 1 and float(f"{100 * value:.{places}f}") == 100:
+    while abs(value - 1) > ROUNDING and float(f"{100 * value:.{places}f}") == 100:
         places += 1
     return Cell(f"{100 * value:.{places}f} %", float(value))
 
