@@ -105,7 +105,8 @@ def full_report() -> dict[str, Any]:
 
 def sensitivity() -> dict[str, Any]:
     layers = [
-        {"name": f"encoder.layer.{block}.{role}", "kind": "Linear", "parameters": 100, "sqnr_db": 30.0, "drop": drop}
+        {"name": f"node_{block}_{role}", "module": f"encoder.layer.{block}.{role}", "block": f"encoder.layer.{block}"}
+        | {"kind": role, "order": block, "parameters": 100, "sqnr_db": 30.0, "drop": drop}
         for block in range(3)
         for role, drop in (("query", 0.001 * block), ("output", 0.01))
     ]

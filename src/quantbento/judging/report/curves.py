@@ -43,7 +43,7 @@ def latency(document: Document, width: int) -> Any:
     batches = sorted({row["batch"] for row in rows})
     panels = []
     for batch in dict.fromkeys((batches[0], batches[-1])):
-        own = [row for row in rows if row["batch"] == batch]
+        own = [{**row, "low": None, "high": None} for row in rows if row["batch"] == batch]  # those are throughputs
         x = alt.X("length:Q", title="length", scale=alt.Scale(type="log", base=2), axis=_at(own, "length"))
         panels.append(_lines(own, x, alt.Y("p50:Q", title="p50 ms"), f"batch of {batch}"))
     return _side_by_side(panels, width)
@@ -71,11 +71,11 @@ def heat_map(sensitivity: Row, width: int) -> Any:
     worst layers where names do not tell blocks. None without layers."""
     import altair as alt
 
-    rows = [_layer(layer) for layer in sensitivity.get("layers") or [] if layer.get("drop") is not None]
+    rows = _layers(sensitivity)
     if not rows:
         return None
     title = f"loss of {words(sensitivity.get('metric') or 'metric')}"
-    blocks, roles = {row["block"] for row in rows}, list(dict.fromkeys(row["role"] for row in rows))
+    blocks, roles = list(dict.fromkeys(r["block"] for r in rows)), list(dict.fromkeys(r["role"] for r in rows))
     if len(blocks) > MOST_BLOCKS or len(roles) > MOST_ROLES or len(roles) * 2 > len(rows):
         return _worst_bars(rows, title, width)
     names = min(7 * max(map(len, roles)), 260 if width > 480 else 120)
@@ -85,7 +85,7 @@ def heat_map(sensitivity: Row, width: int) -> Any:
         type="quantize", domain=[min(r["drop"] for r in rows), max(r["drop"] for r in rows)], range=shades
     )
     legend = alt.Legend(title=title, orient="top", format=".2g")
-    x = alt.X("block:O", title="block", sort=sorted(blocks, key=_number), axis=alt.Axis(labelAngle=0, ticks=False))
+    x = alt.X("block:O", title="block", sort=blocks, axis=alt.Axis(labelAngle=0, ticks=False))
     y = alt.Y("role:N", title=None, sort=roles, axis=alt.Axis(labelLimit=names, ticks=False))
     chart = alt.Chart(alt.Data(values=rows)).mark_rect(stroke=PLACEHOLDERS["page"], strokeWidth=1)
     chart = chart.encode(x=x, y=y, color=alt.Color("drop:Q", scale=scale, legend=legend))
@@ -103,17 +103,21 @@ def _worst_bars(rows: list[Row], title: str, width: int) -> Any:
     return chart.properties(width=width - names - 30, height=alt.Step(20))
 
 
-def _layer(layer: Row) -> Row:
-    """A layer with the first number in its name as its block, and the rest as its role."""
-    name = str(layer.get("name"))
-    found = re.search(r"\d+", name)
-    block = found[0] if found else "-"
-    role = (name[: found.start()] + "*" + name[found.end() :]) if found else name
-    return {"name": name, "block": block, "role": role, "drop": max(0.0, float(layer["drop"]))}
-
-
-def _number(block: str) -> float:
-    return float(block) if block.isdigit() else -1.0
+def _layers(sensitivity: Row) -> list[Row]:
+    """The layers that were measured, in the model's order. Where all numbered blocks are of one stack, a number is the
+    name of a block."""
+    found = [layer for layer in sensitivity.get("layers") or [] if layer.get("drop") is not None]
+    found.sort(key=lambda layer: layer.get("order") or 0)
+    numbered = {block: re.fullmatch(r"(.*?)(\d+)", block) for block in (layer.get("block") or "" for layer in found)}
+    one_stack = len({match[1] for match in numbered.values() if match}) == 1
+    rows = []
+    for layer in found:
+        block = layer.get("block") or ""
+        match = numbered[block]
+        name = str(layer.get("module") or layer.get("name"))
+        row = {"name": name, "block": match[2] if one_stack and match else block or "-"}
+        rows.append(row | {"role": str(layer.get("kind") or name), "drop": max(0.0, float(layer["drop"]))})
+    return rows
 
 
 def _grid(document: Document) -> list[Row]:
@@ -121,7 +125,7 @@ def _grid(document: Document) -> list[Row]:
     for model in load.models(document):
         for cell in model.get("grid") or []:
             low, high = cell.get("interval") or (None, None)
-            row = {"name": load.name_of(model), "batch": cell.get("batch"), "length": cell.get("length")}
+            row = {"name": model["name"], "batch": cell.get("batch"), "length": cell.get("length")}
             row |= {"throughput": cell.get("throughput"), "unit": cell.get("unit") or "inputs/s"}
             row |= {"low": low, "high": high, "p50": (cell.get("latency_ms") or {}).get("p50")}
             if row["batch"] and row["throughput"]:

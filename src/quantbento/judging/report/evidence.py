@@ -170,8 +170,7 @@ def layers(sensitivity: Row) -> Table | None:
     metric = words(sensitivity.get("metric") or "metric")
     rows = [
         [
-            text(layer.get("name"), "code"),
-            text(layer.get("kind")),
+            text(layer.get("module") or layer.get("name"), "code"),
             number(layer.get("parameters"), 9),
             number(layer.get("drop"), 3),
             fixed(layer.get("sqnr_db"), 1),
@@ -183,7 +182,7 @@ def layers(sensitivity: Row) -> Table | None:
     name = sensitivity.get("variant") or "variant"
     left = f" {len(found) - WORST_LAYERS} more cost less." if len(found) > WORST_LAYERS else ""
     note = f"Each layer is quantized alone, and the others stay in full precision.{left}"
-    columns = ["layer", "kind", "parameters", f"loss of {metric}", "SQNR dB", "largest activation", "outlier ratio"]
+    columns = ["layer", "parameters", f"loss of {metric}", "SQNR dB", "largest activation", "outlier ratio"]
     return Table(f"layers-{name}", f"{name}: the layers that cost most", columns, rows, note)
 
 

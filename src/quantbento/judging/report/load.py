@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from quantbento.judging.report.document import Document, Row
@@ -9,10 +10,19 @@ from quantbento.judging.report.table import Cell, Table, fixed, number, size, te
 
 
 def models(document: Document) -> list[Row]:
-    return (document.bench or {}).get("models") or []
+    """The measured models, each with the `name` that people are shown."""
+    names = _names(document)
+    return [{**model, "name": names[_tag(model)]} for model in (document.bench or {}).get("models") or []]
 
 
-def name_of(model: Row) -> str:
+def _names(document: Document) -> dict[str, str]:
+    """By tag, the name alone where no two versions of it were measured."""
+    tags = [_tag(model) for model in (document.bench or {}).get("models") or []]
+    versions = Counter(tag.partition(":")[0] for tag in tags)
+    return {tag: tag if versions[name := tag.partition(":")[0]] > 1 else name for tag in tags}
+
+
+def _tag(model: Row) -> str:
     return str(model.get("name") or model.get("tag") or "model")
 
 
@@ -20,7 +30,7 @@ def grid(document: Document) -> Table | None:
     """Latency and throughput for every batch size and length."""
     rows = [
         [
-            text(name_of(model)),
+            text(model["name"]),
             number(cell.get("batch"), 6),
             number(cell.get("length"), 6),
             *_latency(cell.get("latency_ms")),
@@ -38,7 +48,7 @@ def costs(document: Document) -> Table | None:
     """Load time, memory and what a million items cost."""
     rows = [
         [
-            text(name_of(model)),
+            text(model["name"]),
             text(model.get("runtime")),
             fixed(model.get("load_seconds"), 2),
             size(model.get("peak_memory_bytes")),
@@ -52,10 +62,10 @@ def costs(document: Document) -> Table | None:
 
 def ratios(document: Document) -> Table | None:
     """Paired ratios of speed between models."""
+    names = _names(document)
     rows = [
         [
-            text(ratio.get("of")),
-            text(ratio.get("to")),
+            *(text(names.get(str(ratio.get(end)), ratio.get(end))) for end in ("of", "to")),
             number(ratio.get("batch"), 6),
             number(ratio.get("length"), 6),
             _between(ratio.get("median"), [ratio.get("low"), ratio.get("high")], "x"),
@@ -70,7 +80,7 @@ def generation(document: Document) -> Table | None:
     """Time to the first token and between tokens."""
     rows = [
         [
-            text(name_of(model)),
+            text(model["name"]),
             number(run.get("concurrency"), 6),
             *_latency(run.get("time_to_first_token_ms")),
             *_latency(run.get("inter_token_ms")),
