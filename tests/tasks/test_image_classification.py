@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from quantbento.core.errors import InvalidInput, QuantbentoError
+from quantbento.judging import robustness
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes.onnx import OnnxRuntime
 from quantbento.runtimes.predictor import Predictor
@@ -113,6 +114,13 @@ def test_metrics(source):
         "agreement",
         "max_probability_difference",
     }
+
+
+def test_it_is_tried_on_noise_and_blur(source):
+    model = model_of(source)
+    found = robustness.examine(model, IMAGES, robustness.baseline_rows(model, IMAGES))
+    assert [entry["case"] for entry in found] == ["noise", "blur", "black", "white"]
+    assert all(entry["shape"] and entry["finite"] and entry["distance"]["agreement"] == 1 for entry in found)
 
 
 def test_a_sample_label_the_model_lacks_is_refused(source):

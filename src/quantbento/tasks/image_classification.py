@@ -104,6 +104,9 @@ class ImageClassification(ImageTask):
     def encode(self, item: Wanted) -> np.ndarray:
         return item.pixels
 
+    def difficult(self, checked: Sequence[Wanted]) -> dict[str, list[Any]]:
+        return super().difficult([item.pixels for item in checked])
+
     def examples(self) -> list[Wanted]:
         return [Wanted(pixels, self.top_k) for pixels in super().examples()]
 
