@@ -186,9 +186,8 @@ def test_a_stored_model_is_served_by_its_tag_in_an_empty_folder(run, empty, tmp_
 def test_a_bento_built_by_tag_holds_the_library_and_quantbentos_service(built, content, tag):
     source, runtime = files(built[tag] / "src"), tag.split("-")[2]
     library = {name: data for name, data in source.items() if name.startswith("quantbento/")}
-    assert library == {
-        n: d for n, d in content.items() if n.endswith(".py") and CARRIED not in n and "dist-info" not in n
-    }
+    wheel = {n: d for n, d in content.items() if CARRIED not in n and "dist-info" not in n}
+    assert library == {n: d for n, d in wheel.items() if n.endswith(".py") or "/playground/static/" in n}
     assert source["service.py"] == content[f"{CARRIED}service.py"]
     description = yaml.safe_load((built[tag] / "bento.yaml").read_text())
     assert description["labels"].items() >= {"task": "tensor", "runtime": runtime, "recipe": "my-moons"}.items()
