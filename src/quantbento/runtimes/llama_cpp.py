@@ -196,7 +196,8 @@ def _trained_length(path: str) -> int:
     """The tokens that the model was trained on at once, from the file's header: no weight is read.
 
     Raises:
-        ValueError: it is no GGUF file, or does not say so.
+        QuantbentoError: it is no GGUF file.
+        ValueError: it does not say so.
     """
     import llama_cpp
 
@@ -205,7 +206,7 @@ def _trained_length(path: str) -> int:
     parameters.vocab_only = True
     header = llama_cpp.llama_model_load_from_file(path.encode(), parameters)
     if not header:
-        raise ValueError("it is no model that this version of llama.cpp reads")
+        raise QuantbentoError(f"{path} could not be loaded by llama.cpp: this version of it reads no such model")
     try:
         value = ctypes.create_string_buffer(64)
         llama_cpp.llama_model_meta_val_str(header, b"general.architecture", value, len(value))
