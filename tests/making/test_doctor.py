@@ -89,7 +89,7 @@ def test_an_environment_that_is_made_later_is_told(monkeypatch, tmp_path):
     assert found.told.endswith(
         "an environment of its own with llmcompressor==0.14.0.1 is made on first use (needs the network)"
     )
-    monkeypatch.setattr("quantbento.quantizers.isolated._complete", lambda folder: True)
+    monkeypatch.setattr("quantbento.core.isolated._complete", lambda folder: True)
     assert Gptq.made_on_first_use() is None
 
 

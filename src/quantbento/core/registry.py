@@ -46,6 +46,7 @@ QUANTIZERS = {
     "smoothquant": "quantbento.quantizers.llm.smoothquant:SmoothQuant",
     "bnb-nf4": "quantbento.quantizers.llm.bitsandbytes:Nf4",
     "bnb-int8": "quantbento.quantizers.llm.bitsandbytes:Int8",
+    "gguf": "quantbento.quantizers.gguf.quantizer:Gguf",
 }
 # The first runtime of each contract is the one whose full precision is the baseline.
 RUNTIMES = {
@@ -56,6 +57,7 @@ RUNTIMES = {
     "tensorrt": "quantbento.runtimes.tensorrt:TensorRtRuntime",
     "vllm": "quantbento.runtimes.vllm:VllmRuntime",
     "transformers": "quantbento.runtimes.transformers:TransformersRuntime",
+    "llama-cpp": "quantbento.runtimes.llama_cpp:LlamaCppRuntime",
 }
 TABLES = {"task": TASKS, "quantizer": QUANTIZERS, "runtime": RUNTIMES}
 BASES = {

@@ -6,13 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from quantbento.core.machine import package_versions
 from quantbento.core.progress import Progress, Silent
 from quantbento.core.stage_cache import StageCache
+from quantbento.inputs import gguf
 from quantbento.inputs.onnx_export import export
 from quantbento.inputs.onnx_graph import CanonicalGraph, canonical
 from quantbento.inputs.onnx_traces import strip_file
 from quantbento.runtimes import artifact
 from quantbento.runtimes.base import Runtime
+from quantbento.runtimes.llama_cpp import MODEL as GGUF
 from quantbento.runtimes.onnx import MODEL
 from quantbento.tasks.source import SampleSet, SourceModel
 
@@ -62,6 +65,21 @@ class Job:
                 assert self.source.module is not None
                 export(self.source.module, self.task, path)
                 self.cache.keep("ONNX export", {}, {}, {"graph": path.parent})
+        return path
+
+    def gguf(self) -> Path:
+        """The full-precision checkpoint as a GGUF file in its own dtype, converted once per workspace.
+
+        Raises:
+            QuantbentoError: llama.cpp cannot convert it.
+        """
+        path = self.workspace / "gguf" / GGUF
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            depends = package_versions([gguf.ENGINE])
+            if self.cache.restore("GGUF conversion", depends, {"model": path.parent}) is None:
+                gguf.convert(self.source, path, self.progress)
+                self.cache.keep("GGUF conversion", depends, {}, {"model": path.parent})
         return path
 
     def canonical_onnx(self) -> CanonicalGraph:

@@ -28,6 +28,9 @@ class ReferenceJob(Protocol):
     def onnx(self) -> Path:
         """The model as an ONNX file."""
 
+    def gguf(self) -> Path:
+        """The model as a GGUF file in its own dtype."""
+
 
 class Runtime(ABC):
     """A loaded model and the engine that runs it.

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
+from quantbento.core import isolated
 from quantbento.core.errors import QuantbentoError
-from quantbento.quantizers import isolated
 from quantbento.quantizers.litert.quantizer import REQUIREMENTS, WORKER
 from quantbento.runtimes.litert import MODEL, LiteRtRuntime
 

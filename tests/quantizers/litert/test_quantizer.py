@@ -96,7 +96,7 @@ def test_the_environment_is_made_on_first_use(tmp_path, monkeypatch):
     assert LiteRt.made_on_first_use() == (
         f"an environment of its own with {REQUIREMENTS[0]} is made on first use (needs the network)"
     )
-    monkeypatch.setattr("quantbento.quantizers.isolated._complete", lambda folder: True)
+    monkeypatch.setattr("quantbento.core.isolated._complete", lambda folder: True)
     assert LiteRt.made_on_first_use() is None
 
 

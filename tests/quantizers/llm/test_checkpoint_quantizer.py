@@ -9,10 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from quantbento.core import registry
+from quantbento.core import isolated, registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
-from quantbento.quantizers import isolated
 from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions, choose, count
 from quantbento.recipe import ModelSpec
 from tests.jobs import load_source

@@ -9,8 +9,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto
 
+from quantbento.core import isolated
 from quantbento.core.errors import QuantbentoError
-from quantbento.quantizers import isolated
 from quantbento.quantizers.tensorrt.quantizer import REQUIREMENTS, WORKER, TensorRt, TensorRtOptions
 from quantbento.runtimes.onnx import MODEL
 from quantbento.runtimes.tensorrt import TensorRtRuntime

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 # What every worker starts with; an isolated interpreter does not look there by itself.
-sys.path.insert(0, str(Path(__file__).parents[1] / "isolated"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "core" / "isolated"))
 
 from worker import OnProgress, run, told_as
 

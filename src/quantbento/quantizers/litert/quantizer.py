@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from quantbento.core import isolated
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
-from quantbento.quantizers import isolated
 from quantbento.quantizers.base import Data, Quantized, Quantizer, QuantizerOptions
 from quantbento.quantizers.litert import graph, program
 from quantbento.quantizers.litert.graph import Operator

@@ -15,11 +15,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from quantbento.core import isolated
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
 from quantbento.inputs.checkpoint import FUSED, CheckpointFacts
 from quantbento.inputs.job import Job
-from quantbento.quantizers import isolated
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
 from quantbento.quantizers.llm import eight_bit
 from quantbento.quantizers.llm.fused import fused

@@ -18,9 +18,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from quantbento.core import isolated
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
-from quantbento.quantizers import isolated
 from quantbento.quantizers.base import Data, Quantized, Quantizer, QuantizerOptions, select
 from quantbento.quantizers.onnx.base import Graph
 from quantbento.quantizers.onnx.candidates import listed, operators

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from quantbento.core import isolated
 from quantbento.core.errors import QuantbentoError
-from quantbento.quantizers import isolated
 from quantbento.quantizers.llm import workers
 from tests.conftest import ROOT
 

@@ -1,4 +1,4 @@
-"""Scripts that `quantbento.quantizers.isolated.run` starts in a separate process."""
+"""Scripts that `quantbento.core.isolated.run` starts in a separate process."""
 
 from pathlib import Path
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from quantbento.core import isolated
 from quantbento.core.errors import QuantbentoError
-from quantbento.quantizers import isolated
 
 SECONDS = 60  # most time a process may take for what the test waits for
 
@@ -206,7 +206,7 @@ def test_interrupted_installation_ends_and_leaves_nothing(cache, slow):
 
 
 def test_next_run_cleans_up_after_a_killed_one(cache, slow):
-    code = f"from quantbento.quantizers import isolated; isolated.environment([{slow.requirement!r}], print)"
+    code = f"from quantbento.core import isolated; isolated.environment([{slow.requirement!r}], print)"
     run = subprocess.Popen([sys.executable, "-c", code])
     slow.wait_until_begun()
     run.kill()

@@ -7,13 +7,13 @@ import sys
 
 import pytest
 
-from quantbento.quantizers.isolated.worker import told_as
+from quantbento.core.isolated.worker import told_as
 
 
 def test_worker_ends_when_its_parent_is_gone():
     code = """if True:
         import threading
-        from quantbento.quantizers.isolated import worker
+        from quantbento.core.isolated import worker
         worker._end_with_parent()
         print("up", flush=True)
         threading.Event().wait()
@@ -27,7 +27,7 @@ def test_worker_ends_when_its_parent_is_gone():
 def test_what_libraries_print_does_not_reach_the_channel():
     code = """if True:
         import os
-        from quantbento.quantizers.isolated import worker
+        from quantbento.core.isolated import worker
         write = worker._channel()
         print("junk", flush=True)
         os.system("echo junk")
