@@ -83,7 +83,9 @@ def test_everything_wrong_comes_in_one_message_with_lines_and_suggestions(tmp_pa
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_the_recipes_of_this_project_resolve(path):
+def test_the_recipes_of_this_project_resolve(path, monkeypatch):
+    """Whatever is installed: no set-up has all of it."""
+    monkeypatch.setattr(machine, "missing_packages", lambda names: [])
     found = resolved(path)
     assert [v.name for v in found.variants] == [v.name for v in found.recipe.variants]
 
