@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from quantbento.core.errors import InvalidInput, QuantbentoError, summary
+from quantbento.core.errors import QuantbentoError, summary
 from quantbento.core.files import link_or_copy
 from quantbento.runtimes.base import ReferenceJob
 from quantbento.runtimes.continuation import Continuation
-from quantbento.runtimes.language_model import Generated, LanguageModel, Sampling
+from quantbento.runtimes.in_process import InProcessModel
+from quantbento.runtimes.language_model import Generated, Sampling
 
 if TYPE_CHECKING:
     from llama_cpp import Llama
@@ -44,7 +45,7 @@ class LlamaCppSettings(BaseModel):
     )
 
 
-class LlamaCppRuntime(LanguageModel):
+class LlamaCppRuntime(InProcessModel):
     """`config["engine"]` holds the recipe's `LlamaCppSettings`."""
 
     name = "llama-cpp"
@@ -97,14 +98,7 @@ class LlamaCppRuntime(LanguageModel):
         return self._llama.n_ctx()
 
     def score(self, windows: np.ndarray, top: int) -> dict[str, np.ndarray]:
-        count, length = windows.shape
-        for index, window in enumerate(windows):
-            self._check(window, index)
-        found = {
-            "token_logprobs": np.empty((count, length - 1), np.float32),
-            "top_ids": np.empty((count, length - 1, top), np.int32),
-            "top_logprobs": np.empty((count, length - 1, top), np.float32),
-        }
+        found = self._empty_scores(windows, top)
         for row, window in enumerate(windows):
             for start, logits in self._logits(window[:-1]):
                 stop = start + len(logits)
@@ -123,15 +117,6 @@ class LlamaCppRuntime(LanguageModel):
             for _ in self._pieces(prompt, sampling, row):
                 pass
         return [row.generated() for row in rows]
-
-    def stream(self, prompt: Sequence[int], sampling: Sampling) -> Generator[str, None, Generated]:
-        """The continuation of one prompt, in pieces of text as they come. The generator's return value is the whole
-        continuation.
-
-        Raises:
-            InvalidInput: a prompt the model cannot take; raised by the call itself, before the first piece.
-        """
-        return self._pieces(prompt, sampling, self._continuation(prompt, sampling))
 
     def close(self) -> None:
         self._close()
@@ -174,22 +159,6 @@ class LlamaCppRuntime(LanguageModel):
         finally:
             llama_cpp.llama_batch_free(batch)
             llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(context), True)
-
-    def _continuation(self, prompt: Sequence[int], sampling: Sampling, index: int | None = None) -> Continuation:
-        if "" in sampling.stop:
-            raise InvalidInput("a stop string must not be empty")
-        self._check(prompt, index, sampling.max_tokens)
-        return Continuation(self._tokenizer, prompt, sampling, () if sampling.ignore_eos else self._ends)
-
-    def _check(self, tokens: Sequence[int] | np.ndarray, index: int | None, more: int = 0) -> None:
-        if len(tokens) == 0:
-            raise InvalidInput("a prompt needs at least one token", index)
-        if len(tokens) + more > self.max_model_len:
-            wanted = f" and {more} to generate" if more else ""
-            raise InvalidInput(f"{len(tokens)} tokens{wanted}; the model takes at most {self.max_model_len}", index)
-        lowest, highest = np.min(tokens), np.max(tokens)
-        if lowest < 0 or highest >= self._vocabulary:
-            raise InvalidInput(f"tokens {lowest} to {highest}; the model knows 0 to {self._vocabulary - 1}", index)
 
 
 def _trained_length(path: str) -> int:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from quantbento.core.devices import torch_problem
-from quantbento.core.errors import InvalidInput, QuantbentoError, summary
+from quantbento.core.errors import QuantbentoError, summary
 from quantbento.runtimes.continuation import Continuation
-from quantbento.runtimes.language_model import Generated, LanguageModel, Sampling
+from quantbento.runtimes.in_process import InProcessModel
+from quantbento.runtimes.language_model import Generated, Sampling
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 LOGITS_BYTES = 256_000_000  # of one forward pass when scoring, in float32
 
 
-class TransformersRuntime(LanguageModel):
+class TransformersRuntime(InProcessModel):
     """`config` names a pickled module (`pickled`), or the `dtype` to load the checkpoint in (its own by default)."""
 
     name = "transformers"
@@ -83,13 +84,7 @@ class TransformersRuntime(LanguageModel):
         import torch
 
         count, length = windows.shape
-        for index, window in enumerate(windows):
-            self._check(window, index)
-        found = {
-            "token_logprobs": np.empty((count, length - 1), np.float32),
-            "top_ids": np.empty((count, length - 1, top), np.int32),
-            "top_logprobs": np.empty((count, length - 1, top), np.float32),
-        }
+        found = self._empty_scores(windows, top)
         # As many windows at a time as LOGITS_BYTES allows. If one window has too many logits, one span of it at a time.
         positions = max(1, LOGITS_BYTES // (4 * self._vocabulary))
         rows, span = max(1, positions // length), min(positions, length)
@@ -117,15 +112,6 @@ class TransformersRuntime(LanguageModel):
         if rows:
             self._continue(prompts, sampling, NewTokens(rows))
         return [row.generated() for row in rows]
-
-    def stream(self, prompt: Sequence[int], sampling: Sampling) -> Generator[str, None, Generated]:
-        """The continuation of one prompt, in pieces of text as they come. The generator's return value is the whole
-        continuation. Closing it stops the model at its next token.
-
-        Raises:
-            InvalidInput: a prompt the model cannot take; raised by the call itself, before the first piece.
-        """
-        return self._pieces(prompt, sampling, self._continuation(prompt, sampling))
 
     def close(self) -> None:
         import torch
@@ -183,22 +169,6 @@ class TransformersRuntime(LanguageModel):
             logits_processor=LogitsProcessorList([Choice(sampling, len(prompts), device)]),
             stopping_criteria=StoppingCriteriaList([new_tokens]),
         )
-
-    def _continuation(self, prompt: Sequence[int], sampling: Sampling, index: int | None = None) -> Continuation:
-        if "" in sampling.stop:
-            raise InvalidInput("a stop string must not be empty")
-        self._check(prompt, index, sampling.max_tokens)
-        return Continuation(self._tokenizer, prompt, sampling, () if sampling.ignore_eos else self._ends)
-
-    def _check(self, tokens: Sequence[int] | np.ndarray, index: int | None, more: int = 0) -> None:
-        if len(tokens) == 0:
-            raise InvalidInput("a prompt needs at least one token", index)
-        if self.max_model_len is not None and len(tokens) + more > self.max_model_len:
-            wanted = f" and {more} to generate" if more else ""
-            raise InvalidInput(f"{len(tokens)} tokens{wanted}; the model takes at most {self.max_model_len}", index)
-        lowest, highest = np.min(tokens), np.max(tokens)
-        if lowest < 0 or highest >= self._vocabulary:
-            raise InvalidInput(f"tokens {lowest} to {highest}; the model knows 0 to {self._vocabulary - 1}", index)
 
 
 class _Closed(Exception):
