@@ -9,12 +9,9 @@ import httpx
 import pytest
 
 from examples import container as example
-from quantbento import store
-from quantbento.packing.build import build
 from quantbento.packing.image import BENTO, Image, containerize
-from quantbento.store import signing
 from tests.conftest import model_store
-from tests.store.test_models import write_artifact
+from tests.signed_models import built_signed
 
 pytestmark = [pytest.mark.slow, pytest.mark.container, pytest.mark.server]
 NAME = "localhost/quantbento-signed"
@@ -30,13 +27,8 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def image(builder, folder) -> Image:
     """The image of a model that doubles numbers, signed with `release`."""
-    (folder / "empty").mkdir()
-    private, trusted = signing.keygen(folder / "release")
-    signing.keygen(folder / "foreign")
+    contents = built_signed(folder)
     with model_store(folder / "bentoml"), contextlib.chdir(folder / "empty"):
-        model = store.save("demo", write_artifact(folder / "artifact", 2), {}, {}, {})
-        signing.sign(model.path, model.tag, private)
-        contents = build("demo", trusted_keys=[trusted])
         return containerize(contents.tag, NAME, example.base_image(builder, contents), builder.name)
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 import httpx
 import pytest
 
 from examples.server import bento, serve
-from quantbento import store
-from quantbento.packing.build import build
-from quantbento.store import signing
-from tests.conftest import model_store
-from tests.store.test_models import write_artifact
+from tests.signed_models import built_signed
 
 pytestmark = [pytest.mark.slow, pytest.mark.server]
 
@@ -22,13 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.server]
 def built(tmp_path_factory) -> tuple[Path, str]:
     """The folder with the keys `release` and `foreign` and BentoML's home, and the Bento's tag."""
     folder = tmp_path_factory.mktemp("signed")
-    (folder / "empty").mkdir()
-    private, trusted = signing.keygen(folder / "release")
-    signing.keygen(folder / "foreign")
-    with model_store(folder / "bentoml"), contextlib.chdir(folder / "empty"):
-        model = store.save("demo", write_artifact(folder / "artifact", 2), {}, {}, {})
-        signing.sign(model.path, model.tag, private)
-        return folder, build("demo", trusted_keys=[trusted]).tag
+    return folder, built_signed(folder).tag
 
 
 def serving(built: tuple[Path, str], key: str, log: Path):

@@ -14,6 +14,7 @@ import yaml
 import quantbento
 from examples.server import bento, serve
 from tests.conftest import ROOT, model_store
+from tests.service.openai_streams import check_chat, check_completion
 from tests.stored_llama import store_llama
 from tests.tiny_llama import write_tiny_llama
 
@@ -75,19 +76,11 @@ def client(server) -> openai.OpenAI:
 
 
 def test_the_openai_client_gets_the_loaded_artifacts_text_streaming_and_not(client, offline):
-    asked = {"model": NAME, "prompt": PROMPT, "max_tokens": 64, "temperature": 0}
-    assert client.completions.create(**asked).choices[0].text == offline
-    pieces = [chunk.choices[0].text for chunk in client.completions.create(**asked, stream=True)]
-    assert len(pieces) > 10
-    assert "".join(pieces) == offline
+    check_completion(client, NAME, PROMPT, 64, offline)
 
 
 def test_a_chat_streams_what_it_says_whole(client):
-    asked = {"model": NAME, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 16, "temperature": 0}
-    whole = client.chat.completions.create(**asked)
-    pieces = [chunk.choices[0].delta.content or "" for chunk in client.chat.completions.create(**asked, stream=True)]
-    assert whole.choices[0].message.content
-    assert "".join(pieces) == whole.choices[0].message.content
+    check_chat(client, NAME)
 
 
 def test_generate_gives_the_same_text_with_its_tokens_and_seconds(server, offline):

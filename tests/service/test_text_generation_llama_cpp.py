@@ -11,6 +11,7 @@ from examples.server import bento, serve
 from quantbento.runtimes.llama_cpp import MODEL
 from tests.conftest import ROOT, model_store
 from tests.gguf_files import write_gguf
+from tests.service.openai_streams import check_chat, check_completion
 from tests.stored_llama import store_llama
 from tests.trained_llama import write_trained_llama
 
@@ -53,19 +54,11 @@ def told(checkpoint, tmp_path_factory):
 
 
 def test_the_client_gets_llama_cpps_text_whole_and_in_pieces(client, told):
-    asked = {"model": NAME, "prompt": PROMPT, "max_tokens": TOKENS, "temperature": 0}
-    assert client.completions.create(**asked).choices[0].text == told
-    pieces = [chunk.choices[0].text for chunk in client.completions.create(**asked, stream=True)]
-    assert len(pieces) > 10
-    assert "".join(pieces) == told
+    check_completion(client, NAME, PROMPT, TOKENS, told)
 
 
 def test_a_chat_streams_what_it_says_whole(client):
-    asked = {"model": NAME, "messages": [{"role": "user", "content": "hi"}], "max_tokens": 16, "temperature": 0}
-    whole = client.chat.completions.create(**asked)
-    pieces = [chunk.choices[0].delta.content or "" for chunk in client.chat.completions.create(**asked, stream=True)]
-    assert whole.choices[0].message.content
-    assert "".join(pieces) == whole.choices[0].message.content
+    check_chat(client, NAME)
 
 
 def test_a_prompt_that_is_too_long_is_400(client):
