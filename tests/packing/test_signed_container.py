@@ -28,15 +28,15 @@ def folder(tmp_path_factory) -> Path:
 def image(builder, folder) -> Image:
     """The image of a model that doubles numbers, signed with `release`."""
     contents = built_signed(folder)
-    with model_store(folder / "bentoml"), contextlib.chdir(folder / "empty"):
+    with model_store(folder / "bentoml"):
         return containerize(contents.tag, NAME, example.base_image(builder, contents), builder.name)
 
 
 @contextlib.contextmanager
 def running(builder, image: Image, folder: Path, key: str, change: str = "true"):
     """A container that trusts one key, after a change of its files as root."""
-    context = folder / f"{key}-{abs(hash(change))}"
-    context.mkdir()
+    context = folder / key  # names its image, so that the next run replaces it
+    context.mkdir(exist_ok=True)
     (context / "key.pem").write_bytes((folder / f"{key}.pub.pem").read_bytes())
     (context / "Containerfile").write_text(
         f"FROM {image.name}\nUSER 0\nCOPY --chmod=644 key.pem /keys/trusted.pem\nRUN {change}\n"
