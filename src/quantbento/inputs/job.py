@@ -48,7 +48,7 @@ class Job:
     engine: dict[str, Any] = field(default_factory=dict)
     progress: Progress = field(default_factory=Silent)
     cache: StageCache = field(default_factory=StageCache)
-    graph: CanonicalGraph | None = field(default=None, init=False)
+    graph: CanonicalGraph | None = None
 
     def onnx(self) -> Path:
         """The full-precision model as an ONNX file: the user's own file, or one exported once per workspace.

@@ -52,7 +52,7 @@ def ablate(maker: Maker, variant: ResolvedVariant, off: Sequence[str]) -> dict[s
         maker: of the run that makes the variant, or made it before.
     """
     say = maker.job.progress.say
-    whole = VariantRow(variant.name, variant.quantizer.name, variant.scheme, {}, variant.runtime.name)
+    whole = variant.row()
     made = next((row for row in maker.report.variants if row.name == variant.name and not row.reused), None)
     if made is None:  # its artifact is in the store, and what follows needs one here
         maker.judge(whole, variant, maker.folder(variant))
@@ -83,9 +83,8 @@ def _other(maker: Maker, variant: ResolvedVariant, part: str) -> dict[str, Any]:
     job = maker.job
     if part == "calibration":  # and without what earlier runs made with it
         job = replace(maker.job, calibration=None, cache=StageCache())
-        job.graph = maker.job.graph
     folder = job.workspace / "ablation" / name
-    row = VariantRow(name, variant.quantizer.name, changed.scheme, {}, variant.runtime.name)
+    row = changed.row()
     try:
         replace(maker, job=job).judge(row, changed, folder)
     finally:

@@ -11,6 +11,7 @@ from typing import Any
 
 from quantbento.inputs.recipe_inputs import SAMPLES, RecipeInputs
 from quantbento.judging.evaluation import kinds
+from quantbento.judging.rows import VariantRow
 from quantbento.making import evaluation_checks, lm_eval_checks
 from quantbento.making.inspection import Inspection, variants_of
 from quantbento.making.mixed.problems import mixed_problems
@@ -47,6 +48,10 @@ class ResolvedVariant:
     @property
     def scheme(self) -> str:
         return self.quantizer.scheme_of(self.options)
+
+    def row(self) -> VariantRow:
+        """Its row of the report, before anything was made or measured."""
+        return VariantRow(self.name, self.quantizer.name, self.scheme, self.spec.options, self.runtime.name)
 
     @property
     def devices(self) -> tuple[str, ...]:

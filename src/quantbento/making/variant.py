@@ -64,8 +64,7 @@ class Maker:
 
     def make(self, variant: ResolvedVariant) -> VariantRow:
         """The variant's row; its `error` says why it could not be made, if it could not."""
-        spec, folder = variant.spec, self.folder(variant)
-        row = VariantRow(spec.name, variant.quantizer.name, variant.scheme, spec.options, variant.runtime.name)
+        row, folder = variant.row(), self.folder(variant)
         try:
             self.judge(row, variant, folder)
             if row.passed or self.keep_failed:

@@ -3,7 +3,7 @@
 from quantbento.recipe.evaluation import Evaluation
 from quantbento.recipe.gates import Gates
 from quantbento.recipe.inputs import Calibration, ModelSpec, Samples
-from quantbento.recipe.reading import load_recipe, read_recipe
+from quantbento.recipe.reading import load_recipe, name_in, read_recipe
 from quantbento.recipe.schema import TAG_LENGTH, TAG_PATTERN, Benchmark, Recipe, Variant
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "Samples",
     "Variant",
     "load_recipe",
+    "name_in",
     "read_recipe",
 ]

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
-from quantbento.core.errors import RecipeError
+from quantbento.core.errors import QuantbentoError, RecipeError
 from quantbento.recipe.document import Document, Problem, describe_errors
 from quantbento.recipe.schema import Recipe
 
@@ -60,6 +61,24 @@ def read_recipe(source: str | Path | dict[str, Any] | Recipe) -> ReadRecipe:
     except ValidationError as error:
         return ReadRecipe(None, document.data, document, describe_errors(error, Recipe))
     return ReadRecipe(recipe, document.data, document)
+
+
+def name_in(path: Path) -> str:
+    """The name of the recipe in a file, whatever else is right or wrong in it.
+
+    Raises:
+        QuantbentoError: the file is missing, or no recipe.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise QuantbentoError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, yaml.YAMLError):
+        document = None
+    name = document.get("name") if isinstance(document, dict) else None
+    if not isinstance(name, str):
+        raise QuantbentoError(f"{path} is no recipe with a name. Check it: quantbento save {path} --dry-run")
+    return name
 
 
 def load_recipe(source: str | Path | dict[str, Any] | Recipe) -> Recipe:

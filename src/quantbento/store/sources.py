@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from quantbento.core.errors import QuantbentoError
+from quantbento.recipe import name_in
 from quantbento.store import best
 from quantbento.store.models import models
 
@@ -22,16 +21,7 @@ def recipe_name(given: str) -> str | None:
         QuantbentoError: the file is missing, or no recipe.
     """
     if given.endswith((".yaml", ".yml")):
-        try:
-            document = yaml.safe_load(Path(given).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise QuantbentoError(f"{given} cannot be read: {error.strerror}") from None
-        except (ValueError, yaml.YAMLError):
-            document = None
-        name = document.get("name") if isinstance(document, dict) else None
-        if not isinstance(name, str):
-            raise QuantbentoError(f"{given} is no recipe with a name. Check it: quantbento save {given} --dry-run")
-        return name
+        return name_in(Path(given))
     stored = models()
     if ":" in given or given in {model.tag.partition(":")[0] for model in stored}:
         return None

@@ -14,6 +14,7 @@ from typing import Any
 from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError, summary
 from quantbento.judging.rows import SCHEMA_VERSION
+from quantbento.recipe import name_in
 
 REPORT = "report.json"
 Row = dict[str, Any]
@@ -139,26 +140,13 @@ def find(name: str, output: Path) -> Path:
         if not given.is_file():
             raise QuantbentoError(f"no report {given}. Make one with: quantbento save RECIPE")
         return given
-    recipe = _recipe_name(given) if given.suffix in (".yaml", ".yml") else name
+    recipe = name_in(given) if given.suffix in (".yaml", ".yml") else name
     path = output / recipe / REPORT
     if not path.is_file():
         known = sorted(p.parent.name for p in output.glob(f"*/{REPORT}"))
         there = f" ({output} has {', '.join(known)})" if known else ""
         raise QuantbentoError(f"no report {path}{there}. Make one with: quantbento save {name}")
     return path
-
-
-def _recipe_name(path: Path) -> str:
-    import yaml
-
-    try:
-        return str(yaml.safe_load(path.read_text(encoding="utf-8"))["name"])
-    except OSError as error:
-        raise QuantbentoError(f"{path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
-        raise QuantbentoError(
-            f"{path} is no recipe with a name. Check it with: quantbento save {path} --dry-run"
-        ) from None
 
 
 def _declared(task: str, name: str, missing: Any) -> Any:

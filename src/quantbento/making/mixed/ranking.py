@@ -20,13 +20,12 @@ import numpy as np
 from quantbento.inputs.job import Job
 from quantbento.making.cache import depends_on
 from quantbento.making.resolve import ResolvedVariant
+from quantbento.making.sensitivity.engines import CALIBRATION_BATCHES, engine_of
 from quantbento.making.sensitivity.quantized import Quantized
-from quantbento.making.sensitivity.rounded import Rounded
 from quantbento.tasks.base import Arrays
 from quantbento.tasks.rows import flat, holds_floats
 from quantbento.tasks.source import SampleSet
 
-BATCHES = 4  # that a quantizer calibrates each layer on
 SAMPLES = 32
 WINDOWS = 8  # of a language model's tokens
 
@@ -62,10 +61,9 @@ def rank(
     if kept := job.cache.restore("ranked", depends):
         return Ranking(kept["harm"], {8: kept["in_8"]} if kept["in_8"] else {}, kept["by"])
     few = SampleSet(samples.inputs if job.task.contract == "tokens" else samples.inputs[:SAMPLES])
-    served_by_vllm = variant.runtime.name == "vllm"
-    small, engine = _small(job), Rounded if served_by_vllm else Quantized
+    small, engine = _small(job), engine_of(variant)
     settings = [variant]
-    if variant.quantizer.raises and len(variant.quantizer.weight_bits(variant.options)) > 1 and not served_by_vllm:
+    if variant.quantizer.raises and len(variant.quantizer.weight_bits(variant.options)) > 1 and engine is Quantized:
         # Activations that are rounded too make noise that does not become less with the weights' bits.
         settings.append(replace(variant, options=variant.quantizer.raising(variant.options, layers)))
     harm: list[dict[str, float]] = []
@@ -90,9 +88,7 @@ def _small(job: Job) -> Job:
         options = task.options.model_copy(update={"windows": min(WINDOWS, task.options.windows)})
         task = type(task)(task.folder, options)
         return replace(job, task=task)
-    small = replace(job, calibration=job.calibration[:BATCHES] if job.calibration else None)
-    small.graph = job.graph  # it was proven to be what the model computes
-    return small
+    return replace(job, calibration=job.calibration[:CALIBRATION_BATCHES] if job.calibration else None)
 
 
 def _difference(task: Any, expected: Arrays, rows: Arrays) -> float:

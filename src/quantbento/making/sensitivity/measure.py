@@ -29,18 +29,16 @@ from quantbento.judging.rows import make_output_folder
 from quantbento.making import cache, pipeline, plan
 from quantbento.making.placement import choose_device
 from quantbento.making.resolve import ResolvedVariant
+from quantbento.making.sensitivity.engines import CALIBRATION_BATCHES, Engine, engine_of
 from quantbento.making.sensitivity.names import Names
 from quantbento.making.sensitivity.probes import attention, outliers
-from quantbento.making.sensitivity.quantized import Quantized
-from quantbento.making.sensitivity.rounded import Rounded
 from quantbento.making.sensitivity.rows import LayerCost, Sensitivity, place
 from quantbento.tasks.base import Arrays
 from quantbento.tasks.metrics import output_metrics
 from quantbento.tasks.source import SampleSet
 
 SAMPLES = 64
-CALIBRATION = 4  # batches, or sequences times 8: as `openvino` ranks its operators
-SEQUENCES = 8 * CALIBRATION
+SEQUENCES = 8 * CALIBRATION_BATCHES
 SPEAK = 15.0  # seconds between two lines that say how long it will take
 STAGE = "sensitivity"
 
@@ -49,7 +47,7 @@ STAGE = "sensitivity"
 class _Run:
     """What all layers share. `rows` are full precision's."""
 
-    measuring: Quantized | Rounded
+    measuring: Engine
     job: Job
     samples: SampleSet
     found: Sensitivity
@@ -147,8 +145,7 @@ def _prepare(
     if "onnx" in quantizer.starts_from:
         with progress.stage("compare the canonical graph with the model's"):
             canonical.prove(job, given, threads)
-    rounds = job.task.contract == "tokens" and variant.runtime.name == "vllm"
-    measuring = (Rounded if rounds else Quantized)(job, variant, given, threads, device)
+    measuring = engine_of(variant)(job, variant, given, threads, device)
     with progress.stage("full precision"):
         rows = measuring.full_precision()
     baseline = _finite(compare(job.task, rows, rows, given))
@@ -175,7 +172,7 @@ def _some(job: Job, samples: SampleSet, count: int) -> tuple[Job, SampleSet, int
         few = None if job.calibration is None else job.calibration[:SEQUENCES]
         return replace(job, calibration=few), samples, count
     labels = samples.labels and samples.labels[:count]
-    few = None if job.calibration is None else job.calibration[:CALIBRATION]
+    few = None if job.calibration is None else job.calibration[:CALIBRATION_BATCHES]
     some = SampleSet(samples.inputs[:count], labels)
     return replace(job, calibration=few), some, len(some.inputs)
 
