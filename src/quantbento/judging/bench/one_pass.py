@@ -61,7 +61,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
             for name in names:
                 found[name][cell].append([_seconds(calls[name][cell]) for _ in range(repeats[name][cell])])
     for model in loaded.values():
-        getattr(model, "close", lambda: None)()
+        model.close()
     return {"calls": found, "made": made}
 
 
