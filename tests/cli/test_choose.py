@@ -41,7 +41,7 @@ def test_nothing_qualifies(stored, capsys):
 
 def test_a_report(tmp_path, bento_home, capsys):
     row = {"name": "int8", "tag": None, "passed": True, "latency_ms": {"p50": 2.0}}
-    report = {"schema_version": 1, "task": "tensor", "variants": [row], "environment": {}}
+    report = {"schema_version": 1, "recipe": "toy", "task": "tensor", "variants": [row], "environment": {}}
     (tmp_path / "report.json").write_text(json.dumps(report))
     assert cli.main(["choose", str(tmp_path / "report.json")]) == 0
     assert cli.main(["choose", str(tmp_path / "report.json"), "--promote", "best"]) == 2

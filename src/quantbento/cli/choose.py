@@ -79,8 +79,11 @@ def _limits(arguments: argparse.Namespace) -> list[Limit]:
 
 def _candidates(what: list[str], metric: str | None) -> list[Candidate]:
     """One recipe or report with its variants, or stored models."""
+    from pathlib import Path
+
     from quantbento import store
     from quantbento.core.errors import QuantbentoError
+    from quantbento.judging.report import document
     from quantbento.store import best, sources
     from quantbento.store.candidates import of_manifest, of_report
 
@@ -89,7 +92,7 @@ def _candidates(what: list[str], metric: str | None) -> list[Candidate]:
     if len(what) > 1 and (alone := [*reports, *recipes]):
         raise QuantbentoError(f"{alone[0]} names several variants by itself; name it alone, or several stored models")
     if reports:
-        return of_report(sources.read_report(what[0]), metric)
+        return of_report(document.read(Path(what[0])).report, metric)
     if recipes:
         [name] = recipes.values()
         models = best.variants_of(name, store.models())

@@ -84,20 +84,22 @@ def depends_on(variant: ResolvedVariant) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def kept_evaluation(cache: StageCache, row: VariantRow, artifact: Path, baseline: str) -> Iterator[bool]:
-    """Yields whether an earlier run evaluated the same artifact, and then has filled the row. If not, what the body
-    changes in the row is kept."""
+def kept_evaluation(
+    cache: StageCache, row: VariantRow, artifact: Path, baseline: str, stage: str = "evaluated"
+) -> Iterator[bool]:
+    """Yields whether an earlier run did this stage with the same artifact, and then has filled the row. If not, what
+    the body changes in the row is kept."""
     if cache.folder is None:
         yield False
         return
     depends = {"artifact": hash_files(artifact), "baseline": baseline}
-    known = cache.restore("evaluated", depends)
+    known = cache.restore(stage, depends)
     for name, value in (known or {}).items():
         setattr(row, name, value)
     before = asdict(row)
     yield known is not None
     if known is None:
-        cache.keep("evaluated", depends, {k: v for k, v in asdict(row).items() if v != before[k]})
+        cache.keep(stage, depends, {k: v for k, v in asdict(row).items() if v != before[k]})
 
 
 def _made_model(resolved: ResolvedRecipe, source: SourceModel) -> str | None:

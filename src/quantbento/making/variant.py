@@ -17,7 +17,7 @@ from quantbento.judging.closer import look_closer
 from quantbento.judging.evaluate import answers, checked_rows, compare, recovery
 from quantbento.judging.evaluation.base import Outcome
 from quantbento.judging.gates import judge
-from quantbento.judging.lm_eval.recovery import beside_baseline, gated
+from quantbento.judging.lm_eval.recovery import PREFIX, beside_baseline, gated
 from quantbento.judging.lm_eval.scores import scores
 from quantbento.judging.noise import of_median
 from quantbento.judging.references import References
@@ -28,7 +28,7 @@ from quantbento.making.fingerprint import FINGERPRINT
 from quantbento.making.mixed.mix import failed_on_a_metric, mix
 from quantbento.making.plan import Plan
 from quantbento.making.resolve import ResolvedVariant
-from quantbento.recipe.gates import GateResult
+from quantbento.recipe.gates import METRIC_RULES, GateResult
 from quantbento.runtimes import artifact
 from quantbento.runtimes.loaded import LoadedModel
 from quantbento.tasks.source import SampleSet
@@ -165,14 +165,17 @@ class Maker:
         row.passed = all(r.passed for r in results)
 
     def evaluate(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> list[GateResult]:
-        """Fills the row's metrics, and judges them by the gates; speed is not measured, and its gates pass."""
+        """Fills the row's metrics, and judges them by the gates; speed is not measured, and its gates pass. lm-eval's
+        tasks, which take minutes, only where a gate names one."""
+        limits = [getattr(variant.gates, rule) for rule in METRIC_RULES]
+        asked = any(metric.startswith(PREFIX) for limit in limits for metric in limit)
         with self.job.progress.stage(f"{row.name}: reload"):
             loaded = artifact.load(folder, self.threads, self.references.settings.device)
         with contextlib.closing(loaded):
-            self._evaluate(row, loaded, folder)
+            self._evaluate(row, loaded, folder, asked)
         return self._results(row, variant, math.inf)
 
-    def _evaluate(self, row: VariantRow, loaded: LoadedModel, folder: Path) -> None:
+    def _evaluate(self, row: VariantRow, loaded: LoadedModel, folder: Path, asked: bool = True) -> None:
         references, progress = self.references, self.job.progress
         baseline = references.baseline
         with kept_evaluation(self.job.cache, row, folder, baseline.name) as known:
@@ -187,7 +190,9 @@ class Maker:
                 with progress.stage(f"{row.name}: estimate noise"):
                     before = Outcome(references.rows, references.answers)
                     look_closer(row, self.job.task, self.samples, before, Outcome(own, given))
-                if spec := self.plan.recipe.evaluation.lm_eval:
+        if asked and (spec := self.plan.recipe.evaluation.lm_eval):
+            with kept_evaluation(self.job.cache, row, folder, baseline.name, "lm-eval") as known:
+                if not known:
                     answered = scores(loaded, spec, row.name, progress)
                     row.lm_eval = beside_baseline(answered, references.lm_eval)
         row.size_bytes = artifact.size_bytes(folder)

@@ -119,7 +119,9 @@ def read(path: Path) -> Document:
         QuantbentoError: it is missing, no report, or from a newer quantbento; or a file beside it is damaged.
     """
     report = _json(path)
-    if not isinstance(report.get("recipe"), str) or not isinstance(report.get("variants"), list):
+    rows = report.get("variants")
+    named = isinstance(rows, list) and all(isinstance(row, dict) and "name" in row for row in rows)
+    if not isinstance(report.get("recipe"), str) or not named:
         raise QuantbentoError(f"{path} is no report: it lacks `recipe` or `variants`. Make one with: quantbento save")
     folder = path.parent
     beside = {name: _json(folder / f"{name}.json") for name in ("bench", "ablation") if _there(folder, name)}
