@@ -46,10 +46,9 @@ container: install
 	$(BIN)/python -m examples.container $(if $(BASE_IMAGE),--base-image $(BASE_IMAGE))
 
 # One worker per core, but at most four, because each imports torch. The tests of a file stay on one worker, so that
-# their fixtures are made once. What takes every core, as engines and builds of images do, runs by itself.
+# their fixtures are made once. What is timed against other work runs by itself.
 QUICK    := not slow and not server and not vllm and not container and not network and not browser and not alone
-SHARING  := not vllm and not container and not network and not alone
-PARALLEL := -n logical --maxprocesses 4 --dist loadfile
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Tests of pages need a browser; without one they are skipped. As root, on a machine with apt, this installs it.
 browser:
@@ -58,8 +57,8 @@ browser:
 
 test: install browser
 	@failed=0; \
-	$(BIN)/python -m pytest $(PARALLEL) -m "$(SHARING)" || failed=1; \
-	$(BIN)/python -m pytest -m "not ($(SHARING))" || failed=1; \
+	$(BIN)/python -m pytest $(PARALLEL) -m "not alone" || failed=1; \
+	$(BIN)/python -m pytest -m "alone" || failed=1; \
 	exit $$failed
 
 test-quick: install

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 import quantbento
 from examples.server import Server, serve
@@ -85,7 +86,9 @@ def base_image(builder: Builder, contents: Contents) -> str:
     public = base_image_of(contents)
     if builder.pull(public):
         return public
-    if not builder.has(OWN_BASE):
+    with FileLock(Path(tempfile.gettempdir()) / "quantbento-base.lock"):
+        if builder.has(OWN_BASE):
+            return OWN_BASE
         print(f"{public} cannot be fetched; making {OWN_BASE}, which takes some minutes", flush=True)
         if subprocess.run(["deploy/debian_base.sh", OWN_BASE]).returncode:
             raise QuantbentoError(f"neither {public} could be fetched nor {OWN_BASE} made; name one with --base-image")

@@ -27,9 +27,23 @@ import pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parent.parent
+LONGEST_FIRST = ("container", "vllm", "network", "server", "slow")  # markers
 POSITIVE = ["good", "great", "lovely", "fine", "superb"]
 NEGATIVE = ["bad", "awful", "poor", "dull", "broken"]
 NEUTRAL = ["the", "film", "was", "and", "a", "very", "book", "plot", "song", "it", "meal", "day"]
+
+
+def pytest_collection_modifyitems(items):
+    """Files with long tests come first, so that no worker begins one when the others are done. The order in a file
+    stays."""
+
+    def length(item) -> int:
+        return next((i for i, marker in enumerate(LONGEST_FIRST) if item.get_closest_marker(marker)), 9)
+
+    lengths: dict[Path, int] = {}
+    for item in items:
+        lengths[item.path] = min(length(item), lengths.get(item.path, 9))
+    items.sort(key=lambda item: lengths[item.path])
 
 
 @pytest.fixture(autouse=True)

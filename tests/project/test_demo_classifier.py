@@ -62,7 +62,6 @@ def test_a_command_that_fails_ends_it_with_its_exit_code(monkeypatch, tmp_path, 
 
 @pytest.mark.slow
 @pytest.mark.server
-@pytest.mark.alone
 def test_from_fine_tuning_to_a_bento(tmp_path):
     command = [sys.executable, "-m", "examples.demo_classifier"]
     with model_store(tmp_path / "bentoml"):
