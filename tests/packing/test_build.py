@@ -234,12 +234,18 @@ def test_bentomls_own_reason_is_among_the_lines(project, bentoml):
         build()
 
 
-# Each task and each runtime once.
-EACH = {pair[kind]: pair for kind in (1, 0) for pair in reversed(PAIRS)}
+def few_with_each(pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Pairs that have each task and each runtime: first those where both are new, since each takes seconds."""
+    chosen: list[tuple[str, str]] = []
+    for new in (2, 1):
+        for pair in pairs:
+            if len({*pair} - {name for before in chosen for name in before}) >= new:
+                chosen.append(pair)
+    return chosen
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "runtime"), sorted(set(EACH.values())))
+@pytest.mark.parametrize(("task", "runtime"), few_with_each(PAIRS))
 def test_a_stored_model_of_every_task_and_runtime_is_built_by_its_tag_in_an_empty_folder(
     tmp_path, bento_home, monkeypatch, task, runtime
 ):
