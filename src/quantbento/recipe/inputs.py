@@ -12,13 +12,18 @@ from quantbento.core.user_code import UserCode
 from quantbento.recipe.strict import Strict
 
 _THERE = {"file": Path.is_file, "folder": Path.is_dir, "file or folder": Path.exists}
+_MODEL_KEYS = {".onnx": "; the key for this file is `onnx:`", ".pt2": "; the key for this file is `exported:`"}
 
 
 def _existing(path: Path, info: ValidationInfo, kind: str) -> Path:
     """Relative paths start at the recipe's own folder, wherever the command was run."""
     base = (info.context or {}).get("base", Path())
     path = (base / path.expanduser()).resolve()
-    if not _THERE[kind](path):
+    if path.exists() and not _THERE[kind](path):
+        raise ValueError(
+            f"{path} is a {'file' if path.is_file() else 'folder'}; allowed is a {kind}{_MODEL_KEYS.get(path.suffix, '')}"
+        )
+    if not path.exists():
         raise ValueError(f"no such {kind}: {path}")
     return path
 
