@@ -20,9 +20,8 @@ def _existing(path: Path, info: ValidationInfo, kind: str) -> Path:
     base = (info.context or {}).get("base", Path())
     path = (base / path.expanduser()).resolve()
     if path.exists() and not _THERE[kind](path):
-        raise ValueError(
-            f"{path} is a {'file' if path.is_file() else 'folder'}; allowed is a {kind}{_MODEL_KEYS.get(path.suffix, '')}"
-        )
+        found, hint = "file" if path.is_file() else "folder", _MODEL_KEYS.get(path.suffix, "")
+        raise ValueError(f"{path} is a {found}; allowed is a {kind}{hint}")
     if not path.exists():
         raise ValueError(f"no such {kind}: {path}")
     return path
