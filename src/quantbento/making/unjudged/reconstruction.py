@@ -4,8 +4,8 @@
     SQNR in dB     = -20 log10(relative error)
 
 Each further bit of a uniform quantizer gains 6 dB (Widrow and Kollár, Quantization Noise, 2008). Normally distributed
-weights, rounded with one scale per 128 of them, have about 20 dB in 4 bit and 44 dB in 8. The bounds leave room for long
-tails and for methods that trade weight error for output error, and still find a layer with wrong scales.
+weights, rounded with one scale per 128 of them, have about 20 dB in 4 bit and 43 dB in 8. The bounds leave room for
+long tails and for methods that trade weight error for output error, and still find a layer with wrong scales.
 """
 
 from __future__ import annotations
