@@ -166,7 +166,7 @@ class Inspection:
         for kind in ("calibration", "training"):
             ranks = kind == "calibration" and any(v.get("mixed") or v.get("on_fail") for _, v in variants_of(data))
             used = ranks or any(quantizer.reads(kind) for quantizer in quantizers)
-            if data.get(kind) and quantizers and not used:
+            if self.makes and data.get(kind) and quantizers and not used:
                 names = ", ".join(dict.fromkeys(quantizer.name for quantizer in quantizers))
                 self.say((kind,), f"no quantizer of this recipe ({names}) needs {kind} samples; leave it out")
 

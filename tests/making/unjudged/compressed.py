@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def write(source: Path, folder: Path, scheme: str = "W4A16", ignore: tuple[str, ...] = ("lm_head",)) -> Path:
@@ -47,15 +49,13 @@ def write(source: Path, folder: Path, scheme: str = "W4A16", ignore: tuple[str, 
     return folder
 
 
-def change(folder: Path, **changes) -> None:
-    """Rewrites tensors of the checkpoint: each by a function of the old one, or None to remove it. A dot in a name is
-    written as `__`."""
+def change(folder: Path, changes: dict[str, Callable[[Any], Any] | None]) -> None:
+    """Rewrites tensors of the checkpoint, by name: each by a function of the old one, or None to remove it."""
     from safetensors.torch import load_file, save_file
 
     path = folder / "model.safetensors"
     tensors = load_file(path)
     for name, function in changes.items():
-        name = name.replace("__", ".")
         if function is None:
             del tensors[name]
         else:

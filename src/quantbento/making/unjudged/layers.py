@@ -111,7 +111,7 @@ def quantized_layers(
         module = modules.get(layer, linear)
         if (scheme := _scheme_of(layer, module, config)) is not None and scheme.weights is not None:
             told = scheme.format or config.format
-            mixed = told is None or str(told) in ("mixed-precision", "dense")
+            mixed = told is None or str(told) in ("mixed-precision", "dense", "fakequant")
             kind = infer_module_format(type(module), scheme) if mixed else told
             found.append(QuantizedLayer(layer, (shape[0], shape[1]), scheme, str(getattr(kind, "value", kind))))
     return found

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LEAST_DB = {4: 6.0, 8: 20.0}  # by bits of a weight; what lies between has that of 4
 LEAST_DB_KEPT = 40.0  # of tensors that stay floats: a change of dtype gives 50 dB and more
 ROWS = 1024  # of a large tensor that are in float32 at once
-STEPS = 3  # of fitting scales; a fit of rank one is stable after two
+STEPS = 6  # of fitting scales, which converge fast
 WORST = 5  # layers that a report names
 
 
