@@ -15,7 +15,7 @@ import yaml
 
 from quantbento.core.errors import RecipeError
 from quantbento.making import checks, plan
-from quantbento.quantizers.llm import checkpoint_quantizer
+from quantbento.quantizers.llm import shapes
 from tests.conftest import ROOT
 from tests.tiny_llama import tokenizer_of
 
@@ -196,7 +196,7 @@ def test_kernels_for_cpus_take_multiples_of_32(recipe, model, monkeypatch):
         "variant 'int4': vLLM's kernels for CPUs need dimensions divisible by 32; 'model.layers.0.mlp.gate_proj' and "
         "5 more is 176 x 64. Add it to ignore, or serve on a GPU"
     ]
-    monkeypatch.setattr(checkpoint_quantizer, "runs_on_cpu", lambda: False)
+    monkeypatch.setattr(shapes, "runs_on_cpu", lambda: False)
     plan.check(recipe, None)
 
 

@@ -62,6 +62,9 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
             what was not checked for that reason.
     """
     findings = Findings(list(placement.problems(resolved)))
+    for variant in variants:
+        if told := variant.quantizer.serving_problem(variant.options):
+            findings.problems.append(Problem((*variant.place, "options"), told, f"variant {variant.name!r}"))
     inputs, spec = resolved.inputs, resolved.recipe.model
     if machine.missing_packages(inputs.model.modules):
         return findings  # already reported
