@@ -15,7 +15,7 @@ import yaml
 
 from quantbento.core.errors import RecipeError
 from quantbento.making import checks, plan
-from quantbento.quantizers.llm import schemes, shapes
+from quantbento.quantizers.llm import checkpoint_quantizer, schemes
 from tests.conftest import ROOT
 from tests.tiny_llama import tokenizer_of
 
@@ -194,7 +194,8 @@ def test_a_scheme_that_this_machine_cannot_run_is_refused(recipe, monkeypatch):
     monkeypatch.setattr(schemes.machine, "missing_packages", lambda names: [])
     assert problems(with_options(recipe, "gptq", scheme="NVFP4")) == [
         "variant 'int4': NVFP4 does not run here: vLLM has no kernel for it on CPUs. It needs a GPU of compute "
-        "capability 7.5 or higher (below 10.0 weights only); no CPU"
+        "capability 7.5 or higher (below 10.0 weights only); no CPU. With `judge: none` it is made and checked here, "
+        "and judged where it runs"
     ]
 
 
@@ -213,7 +214,7 @@ def test_kernels_for_cpus_take_multiples_of_32(recipe, model, monkeypatch):
         "variant 'int4': vLLM's kernels for CPUs need dimensions divisible by 32; 'model.layers.0.mlp.gate_proj' and "
         "5 more is 176 x 64. Add it to ignore, or serve on a GPU"
     ]
-    monkeypatch.setattr(shapes, "runs_on_cpu", lambda: False)
+    monkeypatch.setattr(checkpoint_quantizer, "runs_on_cpu", lambda: False)
     plan.check(recipe, None)
 
 

@@ -94,7 +94,7 @@ def _refusals(quantizer: Any, options: Any, checkpoint: CheckpointFacts | None, 
     if told := quantizer().serving_problem(options):
         return [told]
     if checkpoint is not None:
-        return quantizer().preflight(checkpoint, options)
+        return quantizer().preflight(checkpoint, options) + quantizer().unservable(checkpoint, options)
     return [] if module is None else quantizer().preflight_module(module, options)
 
 

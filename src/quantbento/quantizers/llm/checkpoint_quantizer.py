@@ -24,6 +24,7 @@ from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, s
 from quantbento.quantizers.llm import counted, eight_bit, shapes
 from quantbento.quantizers.llm.fused import fused
 from quantbento.quantizers.llm.schemes import SCHEMES, Scheme
+from quantbento.runtimes.vllm_settings import runs_on_cpu
 
 Int4 = Literal["W4A16", "W4A16_ASYM"]
 LEAST_INPUTS = 256  # inputs of a small layer: with one scale per row, others need fewer bits per weight
@@ -99,6 +100,16 @@ class CheckpointQuantizer(Quantizer):
             grouped = [name for name in chosen if name not in raised]
             problems += _mixed_problems(chosen, raised) + shapes.problems(model, grouped, scheme, group)
         return problems
+
+    def unservable(self, model: CheckpointFacts, options: Any) -> list[str]:
+        if self.facts_of_scheme(options).name not in get_args(Int4) or not runs_on_cpu():
+            return []
+        try:
+            chosen = choose(model, options)
+            raised = in_eight_bits(chosen, options)
+        except QuantbentoError:
+            return []  # preflight says so
+        return shapes.cpu_problems(model, [name for name in chosen if name not in raised], options.group_size)
 
     def weight_bits(self, options: Any) -> dict[int, float]:
         scheme, group = self.facts_of_scheme(options), self.group_size(options)

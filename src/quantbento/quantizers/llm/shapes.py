@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from quantbento.inputs.checkpoint import CheckpointFacts
 from quantbento.quantizers.llm.schemes import Scheme
-from quantbento.runtimes.vllm_settings import runs_on_cpu
 
 CPU_MULTIPLE = 32  # vLLM's 4-bit kernels for CPUs need both dimensions of a layer to be a multiple of it
 
@@ -24,16 +23,21 @@ def problems(model: CheckpointFacts, chosen: list[str], scheme: Scheme, group_si
                 f"group_size {group_size} does not divide the {', '.join(map(str, widths))} inputs of {uneven[0]!r}"
                 f"{_and_more(uneven)}; use {_divisor([model.linears[n][1] for n in chosen])}, or add them to ignore"
             )
-        if scheme.cpu and runs_on_cpu() and group_size % 2:
-            problems.append(f"group_size {group_size} is odd; vLLM's kernels for CPUs need an even one")
-    if scheme.cpu and runs_on_cpu():
-        odd = [n for n in chosen if any(d % CPU_MULTIPLE for d in model.linears[n])]
-        if odd:
-            out, inputs = model.linears[odd[0]]
-            problems.append(
-                f"vLLM's kernels for CPUs need dimensions divisible by {CPU_MULTIPLE}; {odd[0]!r}{_and_more(odd)} "
-                f"is {out} x {inputs}. Add it to ignore, or serve on a GPU"
-            )
+    return problems
+
+
+def cpu_problems(model: CheckpointFacts, chosen: list[str], group_size: int) -> list[str]:
+    """What vLLM's 4-bit kernels for CPUs do not take."""
+    problems = []
+    if group_size > 1 and group_size % 2:
+        problems.append(f"group_size {group_size} is odd; vLLM's kernels for CPUs need an even one")
+    odd = [n for n in chosen if any(d % CPU_MULTIPLE for d in model.linears[n])]
+    if odd:
+        out, inputs = model.linears[odd[0]]
+        problems.append(
+            f"vLLM's kernels for CPUs need dimensions divisible by {CPU_MULTIPLE}; {odd[0]!r}{_and_more(odd)} "
+            f"is {out} x {inputs}. Add it to ignore, or serve on a GPU"
+        )
     return problems
 
 
