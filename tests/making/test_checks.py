@@ -15,7 +15,7 @@ import yaml
 
 from quantbento.core.errors import RecipeError
 from quantbento.making import checks, plan
-from quantbento.quantizers.llm import checkpoint_quantizer
+from quantbento.quantizers.llm import checkpoint_quantizer, schemes
 from tests.conftest import ROOT
 from tests.tiny_llama import tokenizer_of
 
@@ -187,6 +187,24 @@ def test_layers_that_vllm_fuses_are_kept_together(recipe, quantizer, ignore, fus
         plan.check(recipe, None)
     else:
         assert problems(recipe) == [f"variant 'int4': ignore keeps {fused}: vLLM runs them as one layer"]
+
+
+def test_a_scheme_that_this_machine_cannot_run_is_refused(recipe, monkeypatch):
+    monkeypatch.setattr(schemes, "runs_on_cpu", lambda: True)
+    monkeypatch.setattr(schemes.machine, "missing_packages", lambda names: [])
+    assert problems(with_options(recipe, "gptq", scheme="NVFP4")) == [
+        "variant 'int4': NVFP4 does not run here: vLLM has no kernel for it on CPUs. It needs a GPU of compute "
+        "capability 7.5 or higher (below 10.0 weights only); no CPU. With `judge: none` it is made and checked here, "
+        "and judged where it runs"
+    ]
+
+
+def test_groups_of_a_schemes_own_size_have_to_divide_the_layers(recipe, model, monkeypatch):
+    monkeypatch.setattr(schemes.machine, "cpu_flags", lambda: {"amx_tile"})
+    assert problems(with_options(recipe, "gptq", scheme="FP8_BLOCK")) == [
+        "variant 'int4': FP8_BLOCK has one scale per 128 x 128 weights, which do not divide "
+        "'model.layers.0.self_attn.q_proj' and 13 more (64 x 64); add it to ignore, or take another scheme"
+    ]
 
 
 def test_kernels_for_cpus_take_multiples_of_32(recipe, model, monkeypatch):

@@ -65,6 +65,11 @@ def saturates(cpu_flags: Iterable[str] | None = None) -> bool:
     return "avx2" in flags and not flags & {"avx512_vnni", "avx_vnni", "amx_int8"}
 
 
+def cpu_flags() -> set[str]:
+    """What this CPU can do, as Linux names it (`amx_tile`); empty where the system does not say."""
+    return _cpu()[1]
+
+
 def other_cpu(judged_on: dict[str, Any], runtime: str) -> str | None:
     """A warning if the model was judged on a CPU whose INT8 arithmetic differs from this one's, else None."""
     if runtime != "onnx" or saturates(judged_on.get("cpu_flags", ())) or not saturates():

@@ -62,6 +62,10 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
             what was not checked for that reason.
     """
     findings = Findings(list(placement.problems(resolved)))
+    for variant in variants:
+        if variant.judged and (told := variant.quantizer.serving_problem(variant.options)):
+            told += ". With `judge: none` it is made and checked here, and judged where it runs"
+            findings.problems.append(Problem((*variant.place, "options"), told, f"variant {variant.name!r}"))
     inputs, spec = resolved.inputs, resolved.recipe.model
     findings.notes += _not_loaded(resolved, variants)
     if machine.missing_packages(inputs.model.modules):

@@ -61,7 +61,7 @@ class ResolvedVariant:
     @property
     def devices(self) -> tuple[str, ...]:
         """The kinds of devices that can run it."""
-        return self.quantizer.devices_of_result(self.runtime)
+        return self.quantizer.devices_of_result(self.runtime, self.options)
 
 
 @dataclass(frozen=True)

@@ -108,10 +108,18 @@ class Quantizer(ABC):
         """Whether it uses samples of this kind."""
         return kind in (cls.data, cls.optional_data)
 
-    @classmethod
-    def devices_of_result(cls, runtime: Any) -> tuple[str, ...]:
+    def devices_of_result(self, runtime: Any, options: Any) -> tuple[str, ...]:
         """The kinds of devices that can run what it makes for a runtime."""
-        return runtime.devices if cls.runs_on is None else tuple(d for d in runtime.devices if d in cls.runs_on)
+        return runtime.devices if self.runs_on is None else tuple(d for d in runtime.devices if d in self.runs_on)
+
+    def serving_needs(self, options: Any) -> str | None:
+        """What a device needs to run what it makes, in one line for the plan; None where that is the runtime's
+        business alone."""
+        return None
+
+    def serving_problem(self, options: Any) -> str | None:
+        """Why the runtime, installed as it is, cannot run what it makes on this machine; None where it can."""
+        return None
 
     @classmethod
     def made_on_first_use(cls) -> str | None:

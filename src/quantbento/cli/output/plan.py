@@ -20,6 +20,8 @@ def print_plan(resolved: ResolvedRecipe, notes: list[str]) -> None:
         spec, gates = variant.spec, variant.gates.model_dump(exclude_defaults=True)
         here = "" if variant.judged else "; not judged here"
         print(f"variant  {spec.name}: {spec.quantizer} ({variant.scheme}), served by {variant.runtime.name}{here}")
+        if needs := variant.quantizer.serving_needs(variant.options):
+            print(f"         needs {needs}")
         print(f"         options {_given(spec.options) or 'defaults'}; gates {_given(gates) or 'none'}")
         if spec.mixed or spec.on_fail:
             goal = spec.mixed.model_dump(exclude_defaults=True) if spec.mixed else {"if": "a gate on a metric fails"}

@@ -90,7 +90,9 @@ def choose(
 
 
 def _refusals(quantizer: Any, options: Any, checkpoint: CheckpointFacts | None, module: Any) -> list[str]:
-    """Why a quantizer cannot do this model."""
+    """Why a quantizer cannot do this model, or why what it makes cannot run here."""
+    if told := quantizer().serving_problem(options):
+        return [told]
     if checkpoint is not None:
         return quantizer().preflight(checkpoint, options) + quantizer().unservable(checkpoint, options)
     return [] if module is None else quantizer().preflight_module(module, options)

@@ -103,6 +103,12 @@ def _scheme(name: str, group_size: int | None) -> tuple[Any, Any]:
             f"layers in the scheme {name!r} cannot be rounded one by one: compressed-tensors has no such scheme; "
             "take a variant by rtn"
         ) from error
+    if scheme.weights.type == "float" or scheme.weights.strategy not in ("channel", "group"):
+        raise QuantbentoError(
+            f"layers in {name!r} cannot be rounded one by one here; take a variant with integers, such as W4A16"
+        )
+    if scheme.weights.strategy == "channel":
+        return scheme.weights, scheme.input_activations
     weights = scheme.weights.model_dump(exclude={"group_size", "strategy"})
     shape = {"strategy": "channel"} if group_size in (None, -1) else {"strategy": "group", "group_size": group_size}
     if group_size is None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,9 @@ from quantbento.quantizers.llm.autoround_base import AutoRoundQuantizer, Int4Opt
 
 
 class AutoRoundOptions(Int4Options):
+    scheme: Literal["W4A16", "W4A16_ASYM", "W8A16", "FP8_BLOCK", "NVFP4", "MXFP4"] = Field(  # type: ignore[assignment]
+        "W4A16", description="docs/language-models.md says which scheme is for what"
+    )
     iterations: int = Field(200, ge=1, le=10_000, description="tuning steps per block")
     seed: int = Field(42, ge=0)
 

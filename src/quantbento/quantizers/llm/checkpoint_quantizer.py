@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from quantbento.core import isolated
 from quantbento.core.errors import QuantbentoError
@@ -21,14 +21,13 @@ from quantbento.inputs import checkpoint
 from quantbento.inputs.checkpoint import FUSED, CheckpointFacts
 from quantbento.inputs.job import Job
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
-from quantbento.quantizers.llm import eight_bit
+from quantbento.quantizers.llm import counted, eight_bit, shapes
 from quantbento.quantizers.llm.fused import fused
+from quantbento.quantizers.llm.schemes import SCHEMES, Scheme
 from quantbento.runtimes.vllm_settings import runs_on_cpu
 
-Scheme = Literal["W4A16", "W4A16_ASYM"]
-SCALE_BITS = 16
+Int4 = Literal["W4A16", "W4A16_ASYM"]
 LEAST_INPUTS = 256  # inputs of a small layer: with one scale per row, others need fewer bits per weight
-CPU_MULTIPLE = 32  # vLLM's 4-bit kernels for CPUs need both dimensions of a layer to be a multiple of it
 
 
 class CheckpointOptions(QuantizerOptions):
@@ -36,8 +35,17 @@ class CheckpointOptions(QuantizerOptions):
 
 
 class GroupOptions(CheckpointOptions):
+    scheme: str
     group_size: int = Field(128, ge=-1, description="input channels per scale; -1: one scale per row")
     eight_bit: list[str] = Field([], description="fnmatch patterns of linear layers in 8 bit (W8A8) instead")
+
+    @model_validator(mode="after")
+    def _fits_the_scheme(self) -> GroupOptions:
+        if SCHEMES[self.scheme].group is not None and "group_size" in self.model_fields_set:
+            raise ValueError(f"group_size goes with INT weights in groups; {self.scheme} has its own; leave it out")
+        if self.eight_bit and self.scheme not in get_args(Int4):
+            raise ValueError(f"eight_bit goes with the schemes {' and '.join(get_args(Int4))}, not with {self.scheme}")
+        return self
 
 
 class CheckpointQuantizer(Quantizer):
@@ -59,6 +67,27 @@ class CheckpointQuantizer(Quantizer):
     def job(self, options: Any) -> dict[str, Any]:
         """The worker's job, without the keys that every worker gets."""
 
+    def facts_of_scheme(self, options: Any) -> Scheme:
+        return SCHEMES[self.scheme_of(options)]
+
+    def group_size(self, options: Any) -> int:
+        """Input channels that share a scale; -1: one scale per row."""
+        own = self.facts_of_scheme(options).group
+        return options.group_size if own is None else own
+
+    def devices_of_result(self, runtime: Any, options: Any) -> tuple[str, ...]:
+        return tuple(d for d in runtime.devices if d in self.facts_of_scheme(options).devices)
+
+    def serving_needs(self, options: Any) -> str | None:
+        return self.facts_of_scheme(options).needs()
+
+    def serving_problem(self, options: Any) -> str | None:
+        return self.facts_of_scheme(options).problem_here()
+
+    def also_counted(self, options: Any, folder: Path) -> list[str]:
+        """What else a written checkpoint holds, in one line each. Raises `QuantbentoError` where something lacks."""
+        return []
+
     def preflight(self, model: CheckpointFacts, options: Any) -> list[str]:
         try:
             chosen = choose(model, options)
@@ -66,28 +95,28 @@ class CheckpointQuantizer(Quantizer):
         except QuantbentoError as error:
             return [str(error)]
         problems = _fused_problems(model, chosen)
-        if isinstance(options, GroupOptions):
+        scheme, group = self.facts_of_scheme(options), self.group_size(options)
+        if group != -1 or scheme.group is None:
             grouped = [name for name in chosen if name not in raised]
-            problems += _mixed_problems(chosen, raised) + _shape_problems(model, grouped, options.group_size)
+            problems += _mixed_problems(chosen, raised) + shapes.problems(model, grouped, scheme, group)
         return problems
 
     def unservable(self, model: CheckpointFacts, options: Any) -> list[str]:
-        if not isinstance(options, GroupOptions) or not runs_on_cpu():
+        if self.facts_of_scheme(options).name not in get_args(Int4) or not runs_on_cpu():
             return []
         try:
             chosen = choose(model, options)
             raised = in_eight_bits(chosen, options)
         except QuantbentoError:
             return []  # preflight says so
-        return _cpu_problems(model, [name for name in chosen if name not in raised], options.group_size)
+        return shapes.cpu_problems(model, [name for name in chosen if name not in raised], options.group_size)
 
     def weight_bits(self, options: Any) -> dict[int, float]:
-        found = {8: 8 + SCALE_BITS / LEAST_INPUTS}
-        if not isinstance(options, GroupOptions):
-            return found
-        zero_points = 4 if "ASYM" in self.scheme_of(options) else 0
-        shared = LEAST_INPUTS if options.group_size < 0 else options.group_size
-        return {4: 4 + (SCALE_BITS + zero_points) / shared} | (found if self.raises else {})
+        scheme, group = self.facts_of_scheme(options), self.group_size(options)
+        shared = (LEAST_INPUTS if group < 0 else group) * scheme.block
+        found = {scheme.bits: scheme.bits + scheme.scale_bits / shared}
+        can_raise = self.raises and scheme.name in get_args(Int4)
+        return found | ({8: 8 + SCHEMES["W8A8"].scale_bits / LEAST_INPUTS} if can_raise else {})
 
     def layers(self, job: Job, options: Any) -> dict[str, int]:
         facts = facts_of(job)
@@ -120,6 +149,9 @@ class CheckpointQuantizer(Quantizer):
         if raised:
             eight_bit.add(folder, raised)
         done = count(facts, chosen, folder, self.scheme_of(options))
+        alike = [name for name in chosen if name not in {*done.left_out, *raised}]
+        told = counted.layers(facts, folder, alike, self.facts_of_scheme(options), self.group_size(options))
+        done = replace(done, notes=[told, *self.also_counted(options, folder)])
         if raised:
             (scheme, number), *_ = done.counts.items()
             done = replace(done, counts={scheme: number - len(raised), eight_bit.NAME: len(raised)})
@@ -195,43 +227,3 @@ def _mixed_problems(chosen: list[str], raised: list[str]) -> list[str]:
         if 0 < len(part := [m for m in members if m in raised]) < len(members):
             return [f"eight_bit names {part[0]!r} alone, which vLLM runs as one layer with others: name {name!r}"]
     return []
-
-
-def _shape_problems(model: CheckpointFacts, chosen: list[str], group_size: int) -> list[str]:
-    """The layers that do not fit: one sentence per reason, which names the first such layer."""
-    problems = []
-    if group_size in (0, 1):
-        problems.append(f"group_size {group_size} makes no groups; use a power of two, or -1 for one scale per row")
-    elif group_size > 0:
-        uneven = [n for n in chosen if model.linears[n][1] % group_size]
-        if uneven:
-            widths = sorted({model.linears[n][1] for n in uneven})
-            problems.append(
-                f"group_size {group_size} does not divide the {', '.join(map(str, widths))} inputs of {uneven[0]!r}"
-                f"{_and_more(uneven)}; use {_divisor([model.linears[n][1] for n in chosen])}, or add them to ignore"
-            )
-    return problems
-
-
-def _cpu_problems(model: CheckpointFacts, chosen: list[str], group_size: int) -> list[str]:
-    """What vLLM's kernels for CPUs do not take."""
-    problems = []
-    if group_size > 1 and group_size % 2:
-        problems.append(f"group_size {group_size} is odd; vLLM's kernels for CPUs need an even one")
-    odd = [n for n in chosen if any(d % CPU_MULTIPLE for d in model.linears[n])]
-    if odd:
-        out, inputs = model.linears[odd[0]]
-        problems.append(
-            f"vLLM's kernels for CPUs need dimensions divisible by {CPU_MULTIPLE}; {odd[0]!r}{_and_more(odd)} "
-            f"is {out} x {inputs}. Add it to ignore, or serve on a GPU"
-        )
-    return problems
-
-
-def _and_more(names: list[str]) -> str:
-    return f" and {len(names) - 1} more" if len(names) > 1 else ""
-
-
-def _divisor(inputs: list[int]) -> int:
-    """The largest common group size that divides them all; -1 if none does."""
-    return next((g for g in (128, 64, 32, 16) if all(i % g == 0 for i in inputs)), -1)

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
-from quantbento.quantizers.llm.checkpoint_quantizer import GroupOptions, Scheme
-from quantbento.quantizers.llm.llm_compressor_base import LlmCompressorQuantizer
+from quantbento.quantizers.llm.checkpoint_quantizer import GroupOptions
+from quantbento.quantizers.llm.llm_compressor_base import KvCacheOptions, LlmCompressorQuantizer
 
 
-class GptqOptions(GroupOptions):
-    scheme: Scheme = Field("W4A16", description="W4A16 is symmetric; W4A16_ASYM has zero points")
+class GptqOptions(KvCacheOptions, GroupOptions):
+    scheme: Literal["W4A16", "W4A16_ASYM", "W8A16", "W8A8", "FP8_DYNAMIC", "FP8_BLOCK", "NVFP4", "MXFP4"] = Field(
+        "W4A16", description="docs/language-models.md says which scheme is for what"
+    )
     dampening: float = Field(0.01, gt=0, le=1, description="share of its mean added to the Hessian's diagonal")
 
 
@@ -29,7 +31,8 @@ class Gptq(LlmCompressorQuantizer):
         return {
             "method": self.name,
             "scheme": options.scheme,
-            "group_size": options.group_size,
+            "group_size": options.group_size if self.facts_of_scheme(options).group is None else None,
+            "kv_cache": options.kv_cache,
             "dampening": options.dampening,
             "smoothing_strength": None,
         }

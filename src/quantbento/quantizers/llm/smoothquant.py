@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import Field
 
 from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions
-from quantbento.quantizers.llm.llm_compressor_base import LlmCompressorQuantizer
+from quantbento.quantizers.llm.llm_compressor_base import KvCacheOptions, LlmCompressorQuantizer
 
 
-class SmoothQuantOptions(CheckpointOptions):
+class SmoothQuantOptions(KvCacheOptions, CheckpointOptions):
     smoothing_strength: float = Field(0.8, ge=0, le=1, description="how much of the range moves to the weights")
     dampening: float = Field(0.01, gt=0, le=1, description="GPTQ: share of its mean added to the Hessian's diagonal")
 
@@ -27,6 +27,7 @@ class SmoothQuant(LlmCompressorQuantizer):
             "method": self.name,
             "scheme": self.scheme,
             "group_size": None,
+            "kv_cache": options.kv_cache,
             "dampening": options.dampening,
             "smoothing_strength": options.smoothing_strength,
         }

@@ -77,6 +77,7 @@ class Made:
             "method": "gptq",
             "scheme": "W4A16",
             "group_size": GROUP,
+            "kv_cache": "auto",
             "ignore": ["lm_head"],
             "smoothing_strength": 0.8,
             "dampening": 0.01,

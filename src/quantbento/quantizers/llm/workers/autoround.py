@@ -1,4 +1,4 @@
-"""Quantizes a causal language model's weights to 4 bit with AutoRound, and writes it as a checkpoint for vLLM.
+"""Quantizes a causal language model with AutoRound, and writes it as a checkpoint for vLLM.
 
 The job:
 
@@ -7,8 +7,8 @@ The job:
     method              "rtn": round to nearest
                         "awq": activation-aware scaling (https://arxiv.org/abs/2306.00978), then round to nearest
                         "autoround": rounding and clipping tuned by sign gradients (https://arxiv.org/abs/2309.05516)
-    scheme              W4A16 or W4A16_ASYM
-    group_size          input channels that share a scale; -1 for one scale per row
+    scheme              W4A16, W4A16_ASYM, W8A16, FP8_BLOCK, NVFP4 or MXFP4
+    group_size          input channels that share a scale; -1 for one scale per row; null for the scheme's own
     ignore              exact names of the linear layers to leave as they are
     format              as AutoRound names it: llm_compressor, auto_gptq, auto_awq
     iterations, seed    of "autoround"
@@ -55,17 +55,19 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
         "awq": {"alg_configs": [AWQConfig(), "rtn"]},
         "autoround": {"iters": job["iterations"]},
     }
+    grouped: dict[str, Any] = {}
+    if job["group_size"] is not None:
+        grouped = {"group_size": job["group_size"], "sym": not job["scheme"].endswith("_ASYM")}
     folder = Path(job["output"])
     tuner = AutoRound(
         AutoModelForCausalLM.from_pretrained(job["model"], dtype="auto"),
         AutoTokenizer.from_pretrained(job["model"]),
-        scheme="W4A16",
-        group_size=job["group_size"],
-        sym=not job["scheme"].endswith("_ASYM"),
+        scheme=job["scheme"].removesuffix("_ASYM"),
         layer_config={name: {"bits": 16} for name in job["ignore"]},
         seed=job["seed"],
         device_map=0 if torch.cuda.is_available() else "cpu",
         enable_torch_compile=False,  # compiling takes longer than it saves on models that compile at all
+        **grouped,
         **data,
         **methods[job["method"]],
     )
@@ -84,8 +86,8 @@ def _flatten(folder: Path) -> None:
 
 
 def _as_vllm_reads_it(model: Path, folder: Path) -> None:
-    """Casts to the model's own dtype: on a CPU without bf16 instructions AutoRound works in float32, and writes
-    embeddings and norms in float32 too."""
+    """Casts what is not quantized to the model's own dtype: on a CPU without bf16 instructions AutoRound works in
+    float32, and writes embeddings and norms in float32 too. Scales stay: NVFP4's and FP8's are float32 by format."""
     import torch
     from safetensors.torch import load_file, save_file
 
@@ -93,7 +95,8 @@ def _as_vllm_reads_it(model: Path, folder: Path) -> None:
     name = original.get("dtype") or original["torch_dtype"]
     for path in folder.glob("*.safetensors"):
         tensors = load_file(path)
-        cast = {k: t.to(getattr(torch, name)) if t.dtype == torch.float32 else t for k, t in tensors.items()}
+        kept = [k for k, t in tensors.items() if t.dtype == torch.float32 and not k.endswith("_scale")]
+        cast = tensors | {k: tensors[k].to(getattr(torch, name)) for k in kept}
         save_file(cast, path, metadata={"format": "pt"})
     config.pop("torch_dtype", None)
     config["dtype"] = name
