@@ -110,6 +110,7 @@ def _layer(name: str) -> str:
 
 
 def _place(name: str) -> list[tuple[int, str]]:
-    """Sorts numbers in names as numbers; what is in no layer comes first."""
+    """Sorts numbers in names as numbers. What is in no layer comes first: embeddings take the most memory, and where
+    that is not there, it is better to know at once."""
     pieces = re.split(r"(\d+)", name)
-    return [(0, "")] * (not LAYER.match(name)) + [(int(p), "") if p.isdigit() else (-1, p) for p in pieces]
+    return [(-2, "")] * (not LAYER.match(name)) + [(int(p), "") if p.isdigit() else (-1, p) for p in pieces]

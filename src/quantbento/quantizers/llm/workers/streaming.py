@@ -8,7 +8,7 @@ process of its own, whose peak of memory is the method's. The job:
     group_size    input channels that share a scale; -1 for one scale per row
     threads       that round at once
 
-The result: `peak_memory_bytes`, resident; `reused`, the number of shards that an earlier run had finished; `shards`,
+The result: `peak_memory_bytes`, resident, also of earlier runs; `reused`, the number of shards that an earlier run had finished; `shards`,
 their names in order; `places`, {tensor: shard}.
 """
 
@@ -39,17 +39,18 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
 
     torch.set_num_threads(1)  # the pool below is the parallelism: a chunk stays in a core's cache from step to step
     made = parts(stored(Path(job["model"])))
-    names, shards, reused = shard_names(len(made)), Shards(Path(job["state"]), job["key"]), 0
+    names, shards, peaks = shard_names(len(made)), Shards(Path(job["state"]), job["key"]), []
     with ThreadPoolExecutor(job["threads"]) as pool:
         for number, (part, name) in enumerate(zip(made, names, strict=True)):
             on_progress("rtn", number, len(made))
-            if shards.is_finished(name):
-                reused += 1
+            if peak := shards.finished(name):
+                peaks.append(peak)
             else:
                 shards.finish(name, partial(_write, job, part, pool))
         on_progress("rtn", len(made), len(made))
     places = {written: name for name in names for written in _names(shards.folder / name)}
-    return {"peak_memory_bytes": peak_memory_bytes(), "reused": reused, "shards": names, "places": places}
+    peak = max(peak_memory_bytes(), *peaks) if peaks else peak_memory_bytes()
+    return {"peak_memory_bytes": peak, "reused": len(peaks), "shards": names, "places": places}
 
 
 def _write(job: dict[str, Any], part: list[Any], pool: ThreadPoolExecutor, path: Path) -> None:
