@@ -16,6 +16,7 @@ from quantbento.cli import (
     deploy,
     doctor,
     init,
+    judge,
     keys,
     merge,
     models,
@@ -30,7 +31,7 @@ from quantbento.cli import (
 from quantbento.cli.parser import CommandParser
 
 GROUPS = (
-    init, save, bench, choose, sensitivity, report, merge,
+    init, save, judge, bench, choose, sensitivity, report, merge,
     models, sign, serve, play, keys, bentos, deploy, doctor, new,
 )  # fmt: skip
 

@@ -22,16 +22,16 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 def _merge(arguments: argparse.Namespace) -> int:
     from quantbento.judging.report import page
     from quantbento.judging.report.merge import merge
+    from quantbento.judging.rows import exit_code, is_unjudged
 
     merged = merge(arguments.reports, arguments.output)
     variants = merged.report["variants"]
     notes = [*merged.notes, *page.write(merged.path).notes]
     for variant in variants:
-        outcome = variant["error"] or ("passed" if variant["passed"] else "failed its gates")
+        judged = "not judged" if is_unjudged(variant) else "passed" if variant["passed"] else "failed its gates"
+        outcome = variant["error"] or judged
         print(f"{variant['name']}: {outcome}")
     for note in notes:
         print(f"note: {note}")
     print(f"report: {merged.path}")
-    if any(variant["error"] for variant in variants):
-        return 2
-    return 0 if all(variant["passed"] for variant in variants) else 1
+    return exit_code(variants)

@@ -25,7 +25,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     promote = commands.add_parser("promote", help="point name:ALIAS to a stored version from now on")
     promote.add_argument("tag", help="name:version, name for the latest, or name:alias for that alias's version")
     _add_alias(promote)
-    promote.add_argument("--force", action="store_true", help="promote even if a gate failed")
+    promote.add_argument("--force", action="store_true", help="promote even if a gate failed, or without judging")
     promote.set_defaults(run=_promote)
     rollback = commands.add_parser("rollback", help="point name:ALIAS back to its previous version")
     rollback.add_argument("name", help="a model's name")

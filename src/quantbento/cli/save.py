@@ -6,7 +6,8 @@ import argparse
 import sys
 
 EPILOG = """exit codes of save: 0 every variant passed its gates and is stored; 1 a gate failed;
-2 the recipe, the model or an option is wrong; 130 interrupted, with the store as it was"""
+2 the recipe, the model or an option is wrong; 3 all are stored and no gate failed, but some were not judged
+(judge: none); 130 interrupted, with the store as it was"""
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -31,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true", help="make stored variants again, and use nothing that an earlier run finished"
     )
+    parser.add_argument(
+        "--judge",
+        choices=("none",),
+        help="none: make, check and store the variants without loading them, to be judged on another machine",
+    )
     parser.add_argument("--keep-failed", action="store_true", help="store failing variants too, labelled so")
     parser.set_defaults(run=_save)
 
@@ -40,7 +46,7 @@ def _save(arguments: argparse.Namespace) -> int:
         from quantbento.cli.output.plan import print_plan
         from quantbento.making.plan import check
 
-        print_plan(*check(arguments.recipe, arguments.variant))
+        print_plan(*check(arguments.recipe, arguments.variant, arguments.judge))
         return 0
     if arguments.rehearse:
         return _rehearse(arguments)
@@ -54,6 +60,7 @@ def _save(arguments: argparse.Namespace) -> int:
         output=arguments.output,
         force=arguments.force,
         keep_failed=arguments.keep_failed,
+        judge=arguments.judge,
         progress=for_stream(),
     )
     print_report(report)
@@ -65,7 +72,7 @@ def _rehearse(arguments: argparse.Namespace) -> int:
     from quantbento.core.progress import for_stream
     from quantbento.making.rehearsal import rehearse
 
-    found = rehearse(arguments.recipe, variants=arguments.variant, progress=for_stream())
+    found = rehearse(arguments.recipe, variants=arguments.variant, judge=arguments.judge, progress=for_stream())
     for failure in found.failures:
         print(f"error: {failure}", file=sys.stderr)
     if not found.ready:

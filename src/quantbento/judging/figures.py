@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 NO_GATES = "no gates"
+NOT_JUDGED = "not judged here"
 
 
 def headings(report: Any) -> list[str]:
@@ -45,7 +46,9 @@ def cells(row: Any, fidelity: str) -> list[str]:
 
 def outcome(variant: Any) -> str:
     """What became of a variant: an error, or what its gates said."""
-    return "error" if variant.error else verdict(variant.gates)
+    if variant.error:
+        return "error"
+    return verdict(variant.gates) if variant.judged else NOT_JUDGED
 
 
 def tag(variant: Any) -> str:

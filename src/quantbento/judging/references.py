@@ -95,6 +95,8 @@ class References:
         return {n: r.timing for n, r in others.items() if r.timing} | timings
 
     def table(self) -> list[ReferenceRow]:
+        if not self.all:
+            return []
         base = self.baseline
         return [
             ReferenceRow(

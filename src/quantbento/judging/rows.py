@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from quantbento.core.errors import QuantbentoError
 
 SCHEMA_VERSION = 1
+NOT_JUDGED = 3  # the exit code where no gate failed, and some were not asked
 
 
 @dataclass
@@ -55,6 +57,11 @@ class VariantRow:
             probable token; `perplexity_ratio`; and `mean_stderr`, `same_top_stderr`, `perplexity_ratio_stderr`.
         mixed: how layers fell back to more bits: the `goal`, every step with the `kept` layers, its `metrics` and
             `avg_bits`, and whether it `holds`.
+        judged: false where it was only made and checked here (`judge: none`); it has then no figures of judging, and
+            did not pass.
+        checked: of a variant that was made to be judged elsewhere, what was checked: `files`, `tensors`, quantized
+            `layers`, and the `reconstruction` of the source's weights, `relative_error` and `sqnr_db`, with the `worst`
+            layers.
         error: why the variant could not be made, if it could not.
     """
 
@@ -87,6 +94,8 @@ class VariantRow:
     mixed: dict[str, Any] | None = None
     gates: list[dict[str, Any]] = field(default_factory=list)
     passed: bool = False
+    judged: bool = True
+    checked: dict[str, Any] | None = None
     reused: bool = False
     error: str | None = None
 
@@ -126,10 +135,8 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """0: all passed; 1: a gate failed; 2: a variant could not be made."""
-        if any(v.error for v in self.variants):
-            return 2
-        return 0 if all(v.passed for v in self.variants) else 1
+        """See `exit_code`."""
+        return exit_code([vars(variant) for variant in self.variants])
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -163,6 +170,20 @@ class Report:
             raise _not_writable(path, error) from error
         self.path = path
         return path
+
+
+def exit_code(rows: Sequence[Mapping[str, Any]]) -> int:
+    """0: all passed; 1: a gate failed; 2: a variant could not be made; 3: none of these, for some were not judged."""
+    if any(row.get("error") for row in rows):
+        return 2
+    if not all(row.get("passed") or is_unjudged(row) for row in rows):
+        return 1
+    return NOT_JUDGED if any(map(is_unjudged, rows)) else 0
+
+
+def is_unjudged(row: Mapping[str, Any]) -> bool:
+    """Whether a variant's row is of one that was made to be judged elsewhere; rows of older versions do not say."""
+    return row.get("judged") is False
 
 
 def make_output_folder(folder: Path) -> None:

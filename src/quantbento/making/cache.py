@@ -63,7 +63,7 @@ def stages(planned: Plan, source: SourceModel, device: str, threads: int, anew: 
         "task": registry.identity("task", recipe.task),
         "functions": [user_code.identity(name) for name in user_code.named_in([resolved.options, recipe.evaluation])],
         "inputs": planned.identities,
-        "model": _made_model(resolved, source),
+        "model": made_model(resolved, source),
         "samples": made,
     }
     return StageCache(cache_folder(STAGES), common, limit, anew, progress.say)
@@ -74,7 +74,7 @@ def depends_on(variant: ResolvedVariant) -> dict[str, Any]:
     spec = variant.spec
     runtime = registry.name_of("runtime", variant.runtime)
     return {
-        "variant": spec.model_dump(mode="json", exclude={"name", "gates"}),
+        "variant": spec.model_dump(mode="json", exclude={"name", "gates", "judge"}),
         "options": variant.options.model_dump(mode="json"),
         "functions": [user_code.identity(function) for function in user_code.named_in(variant.options)],
         "quantizer": registry.identity("quantizer", spec.quantizer),
@@ -100,7 +100,7 @@ def kept_evaluation(cache: StageCache, row: VariantRow, artifact: Path, baseline
         cache.keep("evaluated", depends, {k: v for k, v in asdict(row).items() if v != before[k]})
 
 
-def _made_model(resolved: ResolvedRecipe, source: SourceModel) -> str | None:
+def made_model(resolved: ResolvedRecipe, source: SourceModel) -> str | None:
     """The hash of a model that a function made; of others, their identity is enough."""
     if not resolved.recipe.model.factory:
         return None

@@ -63,6 +63,7 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
     """
     findings = Findings(list(placement.problems(resolved)))
     inputs, spec = resolved.inputs, resolved.recipe.model
+    findings.notes += _not_loaded(resolved, variants)
     if machine.missing_packages(inputs.model.modules):
         return findings  # already reported
     task = None
@@ -97,6 +98,19 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
     return findings
 
 
+def _not_loaded(resolved: ResolvedRecipe, variants: list[ResolvedVariant]) -> list[str]:
+    """What a run without judging does not load, for people to read."""
+    made = [variant for variant in variants if not variant.judged]
+    if not made:
+        return []
+    runtimes = ", ".join(dict.fromkeys(variant.runtime.name for variant in made))
+    reads = "quantizers read the checkpoint themselves" if resolved.task.on_disk else "quantizers get the loaded source"
+    told = f"{', '.join(v.name for v in made)}: not judged here. Not loaded for that: the result, in {runtimes}"
+    if len(made) == len(variants):
+        told += "; full precision, in any runtime"
+    return [f"{told}. {reads[0].upper()}{reads[1:]}"]
+
+
 def _checkpoint(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findings: Findings) -> Task | None:
     """Checks a model that stays on disk: its layers, from its configuration, and the files that the task needs."""
     model = resolved.inputs.model
@@ -107,9 +121,10 @@ def _checkpoint(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findi
     if facts is not None:
         for variant in variants:
             told = variant.quantizer.preflight(facts, variant.options)
+            told += variant.quantizer.unservable(facts, variant.options) if variant.judged else []
             label = f"variant {variant.name!r}"
             findings.problems += [Problem(variant.place, problem, label) for problem in told]
-        _needs(facts, len(variants), findings)
+        _needs(facts, len(variants), any(variant.judged for variant in variants), findings)
     task = resolved.task.create(SourceModel(folder=folder), resolved.options, SampleSet([]))
     findings.attempt(("model",), task.check_files)
     return task
@@ -122,10 +137,11 @@ def _samples(resolved: ResolvedRecipe, kind: str, task: Task | None, findings: F
         findings.attempt((kind,), partial(task.check_enough, kind, samples.inputs, resolved.recipe.calibration))
 
 
-def _needs(facts: checkpoint.CheckpointFacts, variants: int, findings: Findings) -> None:
-    """A plain estimate. Memory: the 16-bit weights twice, for quantizing or for two engines that are compared, and some
-    headroom. Disk: the 16-bit weights once, and as much again for each variant with the store's copy of it."""
-    memory = int(2 * facts.size_bytes + HEADROOM)
+def _needs(facts: checkpoint.CheckpointFacts, variants: int, judged: bool, findings: Findings) -> None:
+    """A plain estimate. Memory: the 16-bit weights twice, for quantizing or for two engines that are compared, or once
+    where nothing is judged, and some headroom. Disk: the 16-bit weights once, and as much again for each variant with
+    the store's copy of it."""
+    memory = int((2 if judged else 1) * facts.size_bytes + HEADROOM)
     disk = int(facts.size_bytes * (1 + variants))
     findings.notes.append(
         f"{facts.parameters / 1e6:.0f} M parameters, {len(facts.linears)} linear layers: needs about "

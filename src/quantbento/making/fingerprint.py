@@ -45,7 +45,7 @@ def fingerprint(resolved: ResolvedRecipe, variant: ResolvedVariant, identities: 
         "outside": {kind: identity for kind, identity in outside.items() if identity},
         "functions": [user_code.identity(function) for function in functions],
         "task": [recipe.task, recipe.task_options],
-        "variant": spec.model_dump(mode="json", exclude={"gates"}),
+        "variant": spec.model_dump(mode="json", exclude={"gates", "judge"}),
         "gates": variant.gates.model_dump(),
         "benchmark": recipe.benchmark.model_dump(),
         "labels": recipe.labels,

@@ -28,8 +28,8 @@ def variants_of(data: Mapping[str, Any]) -> list[tuple[Loc, Mapping[str, Any]]]:
 class Inspection:
     """Collects what is wrong. Each method checks one thing, in data of any shape, and returns what it found there."""
 
-    def __init__(self, problems: list[Problem]) -> None:
-        self.problems = problems
+    def __init__(self, problems: list[Problem], makes: bool = True) -> None:
+        self.problems, self.makes = problems, makes
         self.more: dict[str, Metric] = {}  # metrics of this recipe that gates may name beside the task's
 
     def say(self, where: Loc, message: str, label: str | None = None) -> None:
@@ -100,7 +100,7 @@ class Inspection:
         """The quantizer's class, even if packages it needs are missing."""
         where = (*where, "quantizer")
         quantizer = self.named("quantizer", variant.get("quantizer"), where)
-        if quantizer is not None:
+        if quantizer is not None and self.makes:
             self.packages(quantizer, variant["quantizer"], where, _label(variant))
             self._device(quantizer, variant["quantizer"], where)
         return quantizer
@@ -115,7 +115,11 @@ class Inspection:
             return None
         if runtime is None:
             self.say(where, _no_common_runtime(quantizer, task))
-        elif machine.devices() & set(quantizer.devices):  # where it cannot even be made, the rest is of no use
+        elif variant.get("judge") == "none":
+            pass  # nothing loads it here
+        elif not self.makes or machine.devices() & set(
+            quantizer.devices
+        ):  # where it cannot even be made, the rest is of no use
             self.packages(runtime, f"its runtime {runtime.name}", where, _label(variant))
             self._device(runtime, f"its runtime {runtime.name}", where)
         return runtime
@@ -133,6 +137,17 @@ class Inspection:
             told = f"{what} needs {', '.join(missing)}, not installed here; run: pip install {command}"
             self.problems.append(Problem(where, told, label, command))
 
+    def judging(self, variant: Mapping[str, Any], data: Mapping[str, Any], where: Loc) -> None:
+        """Reports what has to be judged here, of a variant that is not."""
+        if variant.get("judge") != "none":
+            return
+        for key in ("mixed", "on_fail"):
+            if variant.get(key):
+                self.say((*where, key), "it is decided by judging, so it does not go with judge: none; leave one out")
+        ablate = data.get("ablate")
+        if isinstance(ablate, dict) and ablate.get("variant") == variant.get("name"):
+            self.say(("ablate", "variant"), f"{variant.get('name')!r} is not judged here (judge: none); leave one out")
+
     def fits(self, quantizer: Any, kind: str, data: Mapping[str, Any], where: Loc) -> None:
         where = (*where, "quantizer")
         if kind not in quantizer.starts_from:
@@ -141,7 +156,7 @@ class Inspection:
             self.say(where, f"{quantizer.name!r} needs {needed}, not {given}")
 
     def data(self, quantizer: Any, options: Any, data: Mapping[str, Any], where: Loc) -> None:
-        if (kind := quantizer.needs(options)) and not data.get(kind):
+        if self.makes and (kind := quantizer.needs(options)) and not data.get(kind):
             verb = {"calibration": "calibrates", "training": "trains"}[kind]
             what = f"{quantizer.name!r} {verb} on data" + ("" if quantizer.data else " with these options")
             self.say((*where, "quantizer"), f"{what}: add `{kind}:`")

@@ -34,6 +34,7 @@ from quantbento.making.variant import Maker
 from quantbento.recipe import Recipe
 from quantbento.tasks.source import SampleSet
 
+CPU = "cpu"  # what is only made is loaded on no device
 SHAPES = 32  # samples from which a task learns the shapes of a model's inputs
 ALWAYS = ("quantbento", "bentoml", "numpy")  # packages whose versions every report lists
 
@@ -45,6 +46,7 @@ def save(
     output: str | Path = "reports",
     force: bool = False,
     keep_failed: bool = False,
+    judge: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Makes, judges and stores the variants of a recipe.
@@ -55,9 +57,12 @@ def save(
         output: the folder in which `<recipe>/report.json` is written.
         force: make variants again that are already stored, and use nothing that an earlier run finished.
         keep_failed: store variants that failed a gate, labelled `passed: false`.
+        judge: "none" only makes, checks and stores every variant, labelled `judged: false`, to be judged on another
+            machine.
 
     Returns:
-        The report; `report.exit_code` is 0, 1 (a gate failed) or 2 (a variant could not be made).
+        The report; `report.exit_code` is 0, 1 (a gate failed), 2 (a variant could not be made) or 3 (none of these, and
+        some were not judged).
 
     Raises:
         RecipeError: with everything that is wrong with the recipe.
@@ -65,7 +70,7 @@ def save(
     """
     progress = progress or Silent()
     with progress.stage("plan"):
-        planned = plan.make(recipe, variants, force)
+        planned = plan.make(recipe, variants, force, judge)
         make_output_folder(Path(output) / planned.recipe.name)
     resolved = planned.resolved
     report = Report(planned.recipe.name, planned.recipe.task, resolved.primary, resolved.task.throughput_unit)
@@ -106,14 +111,19 @@ def make_all(
         job, samples = load(planned.resolved, workspace, progress)
     # Of all variants, also those that are stored: their rows are in the same table.
     variants = planned.resolved.variants
-    runtimes = list(dict.fromkeys(variant.runtime for variant in variants))
-    device = choose_device(recipe.benchmark.device, variants, in_order(job, runtimes)[0])
+    judged = [variant for variant in variants if variant.judged]
+    runtimes = list(dict.fromkeys(variant.runtime for variant in judged))
+    compares = any(variant.judged for variant in planned.pending) or ablation.due(planned, output / recipe.name)
+    device = choose_device(recipe.benchmark.device, judged, in_order(job, runtimes)[0]) if compares else CPU
     if reuse is not None:
         job.cache = cache.stages(planned, job.source, device, threads, not reuse, progress)
     settings = recipe.benchmark.model_copy(update={"device": device})
-    references = prepare(job, samples, runtimes, settings, threads, recipe.evaluation)
+    references = References(settings)  # full precision is not even written where nothing is compared with it
+    if compares:
+        references = prepare(job, samples, runtimes, settings, threads, recipe.evaluation)
     try:
-        report.baseline, *report.references = references.table()
+        if compares:
+            report.baseline, *report.references = references.table()
         report.environment = machine.describe(threads, _distributions(planned, references), device)
         maker = Maker(planned, job, samples, references, report, threads, keep_failed)
         order = [v.name for v in recipe.variants]
@@ -190,6 +200,9 @@ def _reuse(report: Report, model: store.StoredModel) -> None:
     kept = model.manifest
     try:
         report.variants.append(VariantRow(**{**kept["variant"], "tag": model.tag, "reused": True}))
+        if kept["baseline"] is None:  # it was not judged, so it was not compared
+            report.environment = report.environment or kept["environment"]
+            return
         report.baseline = ReferenceRow(**kept["baseline"])
         report.references = [ReferenceRow(**r) for r in kept["references"]]
         report.environment = kept["environment"]

@@ -26,11 +26,12 @@ def choose_device(asked: str, variants: Sequence[ResolvedVariant], baseline: typ
 def problems(resolved: ResolvedRecipe) -> Iterator[Problem]:
     """The variants that cannot run on the device that `benchmark.device` names, and those that have none in common."""
     device = resolved.recipe.benchmark.device
-    by_name = {variant.name: variant.devices for variant in resolved.variants}
+    judged = [variant for variant in resolved.variants if variant.judged]
+    by_name = {variant.name: variant.devices for variant in judged}
     if device == AUTO and by_name and not set.intersection(*map(set, by_name.values())):
         told = "; ".join(f"{name}: {', '.join(kinds)}" for name, kinds in by_name.items())
         yield Problem(("variants",), f"no device runs all of them ({told}). Put them into recipes of their own")
-    for variant in resolved.variants if device != AUTO else ():
+    for variant in judged if device != AUTO else ():
         if kind_of(device) not in variant.devices:
             runs = f"what {variant.quantizer.name} makes runs on {', '.join(variant.devices)}"
             told = f"{runs}; benchmark.device is {device!r}. Leave the device out, or the variant"

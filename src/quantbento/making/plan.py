@@ -16,7 +16,7 @@ from quantbento.making.fingerprint import FINGERPRINT, fingerprint
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant, resolve
 from quantbento.recipe import Recipe, read_recipe
 from quantbento.recipe.document import Problem
-from quantbento.recipe.reading import ReadRecipe
+from quantbento.recipe.reading import ReadRecipe, judged_here, not_judged
 
 PARTS = ("model", *SAMPLES, "custom_objects")
 
@@ -52,13 +52,15 @@ class Plan:
         return [v for v in self.resolved.variants if v.name not in self.reusable]
 
 
-def make(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None, force: bool) -> Plan:
-    """The plan for a recipe, or for some of its variants.
+def make(
+    recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None, force: bool, judge: str | None = None
+) -> Plan:
+    """The plan for a recipe, or for some of its variants. With `judge` "none", none of them is judged.
 
     Raises:
         RecipeError: everything that is wrong with the recipe, or missing on this machine.
     """
-    read, resolved, problems = _resolved(recipe, only)
+    read, resolved, problems = _resolved(recipe, only, judge)
     identities: dict[str, Any] = {}
     for part in PARTS:
         try:
@@ -82,18 +84,34 @@ def make(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None, f
     return Plan(resolved, identities["model"], fingerprints, reusable, findings.notes, identities, order)
 
 
-def check(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None) -> tuple[ResolvedRecipe, list[str]]:
+def check(
+    recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None, judge: str | None = None
+) -> tuple[ResolvedRecipe, list[str]]:
     """Like `make`, but nothing is fetched, called or hashed. Returns the resolved recipe and notes on it, which list
     what was not checked for that reason.
 
     Raises:
         RecipeError: everything that is found to be wrong in this way.
     """
-    read, resolved, problems = _resolved(recipe, only)
+    read, resolved, problems = _resolved(recipe, only, judge)
     findings = checks.check(resolved, resolved.variants, call=False)
     if problems := problems + findings.problems:
         raise read.error(problems)
     return resolved, findings.notes
+
+
+def to_judge(
+    recipe: str | Path | dict[str, Any] | Recipe, variant: str
+) -> tuple[ReadRecipe, ResolvedRecipe, list[Problem], list[str]]:
+    """A recipe with one variant, which was made elsewhere and is judged here: the recipe as it was read, what its names
+    mean, everything that is wrong with it or missing on this machine, and notes.
+
+    Raises:
+        RecipeError: its shape is wrong, or it has no such variant.
+    """
+    read, resolved, problems = _wanted(judged_here(read_recipe(recipe), variant), [variant], makes=False)
+    findings = checks.check(resolved, resolved.variants)
+    return read, resolved, problems + findings.problems, findings.notes
 
 
 def problems(recipe: str | Path | dict[str, Any] | Recipe) -> tuple[list[str], list[Problem]]:
@@ -106,14 +124,16 @@ def problems(recipe: str | Path | dict[str, Any] | Recipe) -> tuple[list[str], l
     return findings.notes, found + findings.problems
 
 
-def look(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None) -> tuple[ResolvedRecipe, list[str]]:
+def look(
+    recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None, judge: str | None = None
+) -> tuple[ResolvedRecipe, list[str]]:
     """Like `check`, but the user's functions are called, samples are read and a hub model's small files are fetched, as
     before a run.
 
     Raises:
         RecipeError: everything that is found to be wrong in this way.
     """
-    read, resolved, problems = _resolved(recipe, only)
+    read, resolved, problems = _resolved(recipe, only, judge)
     findings = checks.check(resolved, resolved.variants)
     if resolved.recipe.model.id:
         findings.attempt(("model",), lambda: resolved.inputs.model.pinned)
@@ -127,12 +147,18 @@ def look(recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None) -
 
 
 def _resolved(
-    recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None
+    recipe: str | Path | dict[str, Any] | Recipe, only: list[str] | None, judge: str | None = None
 ) -> tuple[ReadRecipe, ResolvedRecipe, list[Problem]]:
     """The recipe with only the wanted variants, and the problems found so far. If its shape is right, the caller looks
     for more problems, so that one run lists everything."""
     read = read_recipe(recipe)
-    resolved, problems = resolve(read)
+    return _wanted(not_judged(read) if judge == "none" else read, only)
+
+
+def _wanted(
+    read: ReadRecipe, only: list[str] | None, makes: bool = True
+) -> tuple[ReadRecipe, ResolvedRecipe, list[Problem]]:
+    resolved, problems = resolve(read, makes)
     if resolved is None:
         raise read.error(problems)
     chosen = _chosen(resolved, only)
@@ -160,14 +186,16 @@ def _chosen(resolved: ResolvedRecipe, only: list[str] | None) -> ResolvedRecipe:
 
 
 def _reusable(resolved: ResolvedRecipe, fingerprints: dict[str, str]) -> dict[str, store.StoredModel]:
-    """Stored variants with the same fingerprint that passed their gates and are not damaged."""
+    """Stored variants with the same fingerprint that passed their gates and are not damaged; of a variant that is not
+    judged, also one that was made and not judged."""
     found = {}
     for variant in resolved.variants:
         for model in store.models(resolved.recipe.model_name(variant.spec)):
             try:
                 if model.manifest.get(FINGERPRINT) != fingerprints[variant.name]:
                     continue
-                if model.verify()["variant"]["passed"]:
+                row = model.verify()["variant"]
+                if row["passed"] or not (variant.judged or row.get("judged", True)):
                     found[variant.name] = model
                     break
             except StoreError:

@@ -75,6 +75,7 @@ def rehearse(
     recipe: str | Path | dict[str, Any] | Recipe,
     *,
     variants: list[str] | None = None,
+    judge: str | None = None,
     progress: Progress | None = None,
 ) -> Rehearsal:
     """Takes a recipe's road with a small model and few samples.
@@ -84,7 +85,7 @@ def rehearse(
     """
     steps, start = Steps(progress or Silent()), time.perf_counter()
     with steps.stage("plan"):
-        resolved, notes = plan.look(recipe, variants)
+        resolved, notes = plan.look(recipe, variants, judge)
     found = Rehearsal(resolved.recipe.name)
     for note in notes:
         steps.say(note)
@@ -120,7 +121,8 @@ def _take_the_road(resolved: ResolvedRecipe, folder: Path, found: Rehearsal, ste
             found.failures.append(Failure(steps.failed_of(row.name), row.error or "was not stored"))
             continue
         try:
-            _load_again(row.tag, row.name, whole["evaluation"].inputs, steps)
+            if row.judged:
+                _load_again(row.tag, row.name, whole["evaluation"].inputs, steps)
         except QuantbentoError as error:
             found.failures.append(Failure(steps.failed_of(row.name), str(error)))
         else:

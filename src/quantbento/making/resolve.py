@@ -46,6 +46,11 @@ class ResolvedVariant:
         return self.spec.name
 
     @property
+    def judged(self) -> bool:
+        """Whether it is judged in this run."""
+        return self.spec.judge != "none"
+
+    @property
     def scheme(self) -> str:
         return self.quantizer.scheme_of(self.options)
 
@@ -90,14 +95,17 @@ class ResolvedRecipe:
         return getattr(self.options, "engine", {})
 
 
-def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
+def resolve(read: ReadRecipe, makes: bool = True) -> tuple[ResolvedRecipe | None, list[Problem]]:
     """What the names of a recipe mean, and everything that is wrong with them.
 
     The resolved recipe is None if its shape or its task is wrong. With other problems, it lacks the variants that
     could not be resolved, and is only used to find more problems.
+
+    Args:
+        makes: whether variants are quantized here. If not, neither quantizers' packages nor their samples are needed.
     """
     problems = list(read.problems)
-    data, found = read.data, Inspection(problems)
+    data, found = read.data, Inspection(problems, makes)
     task = found.named("task", data.get("task"), ("task",))
     options, kind = None, _kind(task, data.get("model"))
     if task is not None:
@@ -113,6 +121,7 @@ def resolve(read: ReadRecipe) -> tuple[ResolvedRecipe | None, list[Problem]]:
     quantizers, names = [], list[str]()
     for where, variant in variants_of(data):
         found.name(variant, data, where, names)
+        found.judging(variant, data, where)
         quantizer = found.quantizer(variant, where)
         if task is not None:
             found.metrics(task, variant.get("gates"), (*where, "gates"))

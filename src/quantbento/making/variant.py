@@ -28,9 +28,12 @@ from quantbento.making.fingerprint import FINGERPRINT
 from quantbento.making.mixed.mix import failed_on_a_metric, mix
 from quantbento.making.plan import Plan
 from quantbento.making.resolve import ResolvedVariant
+from quantbento.making.unjudged import artifact as unjudged
+from quantbento.making.unjudged import to_judge
 from quantbento.recipe.gates import GateResult
 from quantbento.runtimes import artifact
 from quantbento.runtimes.loaded import LoadedModel
+from quantbento.store.judged import LABEL, TO_JUDGE
 from quantbento.tasks.source import SampleSet
 
 # What a manifest's recipe leaves out: what the manifest says elsewhere, and the paths of files on this machine.
@@ -66,10 +69,13 @@ class Maker:
         """The variant's row; its `error` says why it could not be made, if it could not."""
         row, folder = variant.row(), self.folder(variant)
         try:
-            self.judge(row, variant, folder)
-            if row.passed or self.keep_failed:
+            if variant.judged:
+                self.judge(row, variant, folder)
+            else:
+                self.check(row, variant, folder)
+            if row.passed or self.keep_failed or not row.judged:
                 with self.job.progress.stage(f"{row.name}: store"):
-                    row.tag = self._store(row, variant, folder).tag
+                    row.tag = self.store(row, variant, folder).tag
         except QuantbentoError as error:
             row.error = str(error)
         return row
@@ -91,10 +97,23 @@ class Maker:
             mix(self, row, variant, folder)
         else:
             self.quantize(row, variant, folder)
-        self._judge(row, variant, folder)
+        self.judge_artifact(row, variant, folder)
         if variant.spec.on_fail and failed_on_a_metric(row):
             mix(self, row, variant, folder)
-            self._judge(row, variant, folder)
+            self.judge_artifact(row, variant, folder)
+
+    def check(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
+        """Fills the row of a variant that is quantized into a new folder and judged on another machine.
+
+        Raises:
+            QuantbentoError: it could not be made, or what was written is not right.
+        """
+        folder.mkdir(parents=True)
+        row.judged = False
+        self.quantize(row, variant, folder)
+        with self.job.progress.stage(f"{row.name}: check what was written") as advance:
+            row.checked = unjudged.check(self.job, variant.quantizer, folder, advance)
+        row.size_bytes = artifact.size_bytes(folder)
 
     def prove(self, variant: ResolvedVariant) -> None:
         """Proves the graph that the variant starts from, once per run, if it starts from one."""
@@ -135,7 +154,8 @@ class Maker:
         for note in done.notes:
             job.progress.say(f"{row.name}: {note}")
 
-    def _judge(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
+    def judge_artifact(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
+        """Fills the row with what a finished artifact does in its runtime, and what its gates say of that."""
         progress, references = self.job.progress, self.references
         settings, inputs = self.plan.recipe.benchmark, self.samples.inputs
         baseline, same = references.baseline, references.of_runtime(row.runtime)
@@ -212,18 +232,23 @@ class Maker:
     def _better(self) -> dict[str, int]:
         return {name: metric.better for name, metric in self.plan.resolved.metrics.items()}
 
-    def _store(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> store.StoredModel:
+    def store(
+        self, row: VariantRow, variant: ResolvedVariant, folder: Path, more: dict[str, Any] | None = None
+    ) -> store.StoredModel:
+        """Stores an artifact with its row and its model card; `more` is for the manifest."""
         recipe = self.plan.recipe
-        baseline, *references = self.references.table()
+        compared = self.references.table() if row.judged else []
         content = {
             FINGERPRINT: self.plan.fingerprints[row.name],
             "variant": asdict(row),
-            "baseline": asdict(baseline),
-            "references": [asdict(r) for r in references],
+            "baseline": asdict(compared[0]) if compared else None,
+            "references": [asdict(r) for r in compared[1:]],
             "environment": self.report.environment,
             "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude=ELSEWHERE)
             | {"variants": [variant.spec.model_dump(mode="json", exclude_defaults=True)]},
             "source": self.plan.source,
+            **({} if row.judged else {TO_JUDGE: to_judge.describe(self.plan, variant.spec, self.job.source)}),
+            **(more or {}),
         }
         labels = {
             **recipe.labels,
@@ -232,7 +257,7 @@ class Maker:
             "quantizer": row.quantizer,
             "scheme": row.scheme,
             "runtime": row.runtime,
-            "passed": str(row.passed).lower(),
+            **({"passed": str(row.passed).lower()} if row.judged else LABEL),
             **({"samples": "placeholder"} if recipe.evaluation.placeholder else {}),
         }
         metadata = {

@@ -27,6 +27,7 @@ from quantbento.packing.drafting import SIGNING
 from quantbento.runtimes import artifact
 from quantbento.store import signing
 from quantbento.store.aliases import failed_gates
+from quantbento.store.judged import require_judged
 
 EXACT = re.compile(r"\d[\w.!+-]*")
 
@@ -119,6 +120,7 @@ def _problems_of_model(file: BuildFile, tag: str, trusted_keys: Sequence[Path]) 
     try:
         stored = store.find(tag)
         stored.verify()
+        require_judged(stored)
         if trusted_keys:
             signing.check(stored.path, stored.tag, trusted_keys)
     except StoreError as error:

@@ -76,6 +76,8 @@ class Quantizer(ABC):
         quickest: options that only take time, with the least that still runs; a rehearsal uses them.
         keeps: the option that lists fnmatch patterns of layers to keep in full precision, if there is one.
         raises: the option that lists fnmatch patterns of layers in 8 bit where the others have 4, if there is one.
+        rescales: whether it moves scales between neighbouring layers, so that a layer's weights are the source's up to
+            a scale per row and column.
         usual_for: `quantbento init` proposes it for models whose weights are mostly in such layers.
     """
 
@@ -96,6 +98,7 @@ class Quantizer(ABC):
     quickest: ClassVar[dict[str, Any]] = {}
     keeps: ClassVar[str | None] = None
     raises: ClassVar[str | None] = None
+    rescales: ClassVar[bool] = False
     usual_for: ClassVar[tuple[Layers, ...]] = ("linear", "convolution")
 
     def needs(self, options: Any) -> Data | None:
@@ -122,7 +125,12 @@ class Quantizer(ABC):
         return self.scheme
 
     def preflight(self, model: CheckpointFacts, options: Any) -> list[str]:
-        """Reasons why a checkpoint cannot be quantized or served, found before its weights are read."""
+        """Reasons why a checkpoint cannot be quantized, or served anywhere, found before its weights are read."""
+        return []
+
+    def unservable(self, model: CheckpointFacts, options: Any) -> list[str]:
+        """Reasons why this machine cannot serve what it makes of a checkpoint. They do not matter for a variant that is
+        judged on another machine."""
         return []
 
     def memory_bytes(self, model: CheckpointFacts, options: Any) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,33 @@ class ReadRecipe:
         if len(missing) > 1:
             told.append(f"one command installs what is missing: pip install {_together(missing)}")
         return RecipeError(told, self.document.name)
+
+
+def not_judged(read: ReadRecipe) -> ReadRecipe:
+    """The recipe with `judge: none` in each of its variants."""
+    listed = read.data.get("variants")
+    variants = [v | {"judge": "none"} if isinstance(v, dict) else v for v in listed] if isinstance(listed, list) else []
+    recipe = read.recipe
+    if recipe is not None:
+        chosen = [variant.model_copy(update={"judge": "none"}) for variant in recipe.variants]
+        recipe = recipe.model_copy(update={"variants": chosen})
+    return replace(read, recipe=recipe, data=read.data | ({"variants": variants} if variants else {}))
+
+
+def judged_here(read: ReadRecipe, variant: str) -> ReadRecipe:
+    """The recipe without the `judge` of a variant."""
+    listed = read.data.get("variants")
+    variants = [
+        {key: value for key, value in v.items() if key != "judge"}
+        if isinstance(v, dict) and v.get("name") == variant
+        else v
+        for v in (listed if isinstance(listed, list) else [])
+    ]
+    recipe = read.recipe
+    if recipe is not None:
+        chosen = [v.model_copy(update={"judge": None}) if v.name == variant else v for v in recipe.variants]
+        recipe = recipe.model_copy(update={"variants": chosen})
+    return replace(read, recipe=recipe, data=read.data | {"variants": variants})
 
 
 def _together(missing: list[str]) -> str:

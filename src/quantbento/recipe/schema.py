@@ -41,6 +41,7 @@ class Variant(Strict):
     options: dict[str, Any] = {}
     gates: Gates = Gates()
     mixed: Mixed | None = Field(None, description="layers get more bits until a goal holds")
+    judge: Literal["none"] | None = Field(None, description="none: made, checked and stored here, judged elsewhere")
     on_fail: Literal["mixed"] | None = Field(None, description="mixed: repair a variant whose gate on a metric failed")
 
     def ranks_on(self, kind: str) -> bool:

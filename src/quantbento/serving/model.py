@@ -20,6 +20,7 @@ from quantbento.serving.numpy_bodies import sent_items
 from quantbento.serving.served import Served
 from quantbento.serving.settings import ServiceSettings
 from quantbento.serving.versions.versions import Versions
+from quantbento.store.judged import require_judged
 from quantbento.tasks.base import Task
 
 LARGEST_EXAMPLE = 10_000  # bytes in JSON: nobody reads an image's numbers
@@ -59,6 +60,7 @@ class ServedModel(Served):
     def load_version(self, stored: store.StoredModel) -> LiveModel:
         """A stored version, ready to answer; raises as `load` does."""
         self.check_signature(stored)
+        require_judged(stored)
         self.check(artifact.describe(stored.path), stored.tag)
         return LiveModel.load(stored, self.settings)
 

@@ -19,6 +19,7 @@ from quantbento.serving.choice import only_model
 from quantbento.serving.errors import CannotServe
 from quantbento.serving.settings import PREFIX, Settings
 from quantbento.store import signing
+from quantbento.store.judged import require_judged
 
 logger = logging.getLogger("bentoml.serve")
 SERVICES: dict[str, str] = {}  # `module:Class` of each service that was defined, by the task it is for
@@ -91,10 +92,11 @@ class Served(ABC):
         """Whether this service may and can serve a stored version.
 
         Raises:
-            QuantbentoError: it is damaged, or see `check`.
+            QuantbentoError: it is damaged, was not judged, or see `check`.
             CannotServe: see `check_signature`.
         """
         stored.verify()
+        require_judged(stored)
         if self.settings.signature_rule == "require":  # a warning is each worker's
             self.check_signature(stored)
         self.check(artifact.describe(stored.path), stored.tag)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from quantbento import store
 from quantbento.core.errors import StoreError, did_you_mean
 from quantbento.recipe import TAG_LENGTH, TAG_PATTERN
-from quantbento.store import alias_file, labels
+from quantbento.store import alias_file, judged, labels
 from quantbento.store.alias_file import PROMOTED, RETIRED, ROLLED_BACK, Event
 from quantbento.store.atomic import changing
 
@@ -36,16 +36,21 @@ def promote(tag: str, alias: str, reason: str | None = None, force: bool = False
         tag: `name:version`, `name` for the latest, or `name:alias` for the version of another alias.
         alias: `production`, `1.2.0`.
         reason: kept in the history.
-        force: promote even if a gate failed.
+        force: promote even if a gate failed, or if it was not judged.
 
     Raises:
-        StoreError: the alias cannot be one, the model is damaged or failed a gate.
+        StoreError: the alias cannot be one, the model is damaged, failed a gate or was not judged.
     """
     model = store.find(tag)
     name, _, version = model.tag.partition(":")
     _check(alias, name)
     model.verify()
     failed = failed_gates(model)
+    if judged.is_unjudged(model.manifest) and not force:
+        raise StoreError(
+            f"{model.tag} was not promoted: {judged.how_to_judge(model.tag)}. "
+            f"Promote it all the same: quantbento promote {model.tag} --as {alias} --force"
+        )
     if failed and not force:
         raise StoreError(
             f"{model.tag} was not promoted, it failed its gates: {'; '.join(failed)}. "
@@ -165,6 +170,8 @@ def failed_gates(model: store.StoredModel) -> list[str]:
     from quantbento.recipe.gates import GateResult
 
     variant = model.manifest.get("variant") or {}
+    if judged.is_unjudged(model.manifest):
+        return [judged.how_to_judge(model.tag)]
     if labels.read(model).get("passed") != "false" and variant.get("passed") is not False:
         return []
     failed = [str(GateResult(**gate)) for gate in variant.get("gates", []) if not gate["passed"]]

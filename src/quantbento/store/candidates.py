@@ -108,7 +108,7 @@ def of_row(
         figures[QUALITY] = Figure(recovery, low, high)
     on = [str(environment[key]) for key in ("cpu", "gpu", "threads") if environment.get(key)]
     metrics = tuple(row.get("recovery") or ())
-    return Candidate(tag or row["name"], tag is not None, figures, _refused(row), ", ".join(on), metrics)
+    return Candidate(tag or row["name"], tag is not None, figures, _refused(row, tag), ", ".join(on), metrics)
 
 
 def _relative(row: dict[str, Any]) -> tuple[float, float]:
@@ -130,9 +130,13 @@ def _primary(task: str, measured: Iterable[str]) -> str | None:
     return next((name for name in (*order, *measured) if name in measured), None)
 
 
-def _refused(row: dict[str, Any]) -> str | None:
+def _refused(row: dict[str, Any], tag: str | None) -> str | None:
     if row.get("error"):
         return f"could not be made: {row['error']}"
+    if row.get("judged") is False:
+        return (
+            f"was not judged; judge it where {row['runtime']} runs: quantbento judge {row.get('tag') or tag or 'TAG'}"
+        )
     failed = [gate["metric"] for gate in row.get("gates") or [] if not gate["passed"]]
     if failed or not row.get("passed"):
         return f"failed its gates: {', '.join(failed)}" if failed else "did not pass its gates"

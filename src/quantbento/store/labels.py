@@ -12,7 +12,15 @@ from quantbento.core.errors import QuantbentoError, StoreError, did_you_mean
 from quantbento.store import manifest
 from quantbento.store.atomic import changing, write
 
-OWN = ("recipe", "task", "quantizer", "scheme", "runtime", "passed")  # written by a save; they say what the model is
+OWN = (
+    "recipe",
+    "task",
+    "quantizer",
+    "scheme",
+    "runtime",
+    "passed",
+    "judged",
+)  # written by a save; they say what the model is
 
 
 def read(model: store.StoredModel) -> dict[str, str]:

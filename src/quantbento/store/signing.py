@@ -72,6 +72,11 @@ def sign(folder: Path, tag: str, key: Path) -> None:
             write(folder / SIGNATURE, bundle.read_bytes(), staged)
 
 
+def check_private(key: Path) -> None:
+    """Raises `QuantbentoError` where a private key cannot sign, before long work whose result it is to sign."""
+    _with_key(key, "private", _package("signing").Config().use_elliptic_key_signer)
+
+
 def check(folder: Path, tag: str, keys: Sequence[Path]) -> Path:
     """The trusted key that a stored model was signed with. Reads every file; deserializes none.
 

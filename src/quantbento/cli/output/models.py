@@ -12,7 +12,7 @@ from rich.text import Text
 
 from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError, StoreError
-from quantbento.judging.figures import megabytes, speed, verdict
+from quantbento.judging.figures import NOT_JUDGED, megabytes, speed, verdict
 from quantbento.judging.report.console import wide_console
 from quantbento.judging.rows import VariantRow
 from quantbento.store import StoredModel, labels
@@ -140,7 +140,7 @@ def _line(found: dict[str, Any]) -> dict[str, str]:
         "size": megabytes(found["size_bytes"]),
         "ratio": "-" if found["size_ratio"] is None else f"{found['size_ratio']:.3f}",
         "speedup": speed(found["speedup"]),
-        "gates": verdict(found["gates"]),
+        "gates": NOT_JUDGED if found["judged"] is False else verdict(found["gates"]),
     }
 
 

@@ -18,7 +18,8 @@ def print_plan(resolved: ResolvedRecipe, notes: list[str]) -> None:
     print(f"measure  {_given(recipe.benchmark.model_dump(exclude_none=True))}")
     for variant in resolved.variants:
         spec, gates = variant.spec, variant.gates.model_dump(exclude_defaults=True)
-        print(f"variant  {spec.name}: {spec.quantizer} ({variant.scheme}), served by {variant.runtime.name}")
+        here = "" if variant.judged else "; not judged here"
+        print(f"variant  {spec.name}: {spec.quantizer} ({variant.scheme}), served by {variant.runtime.name}{here}")
         print(f"         options {_given(spec.options) or 'defaults'}; gates {_given(gates) or 'none'}")
         if spec.mixed or spec.on_fail:
             goal = spec.mixed.model_dump(exclude_defaults=True) if spec.mixed else {"if": "a gate on a metric fails"}

@@ -15,6 +15,7 @@ from quantbento.judging.figures import megabytes, speed
 from quantbento.judging.report.document import recovers
 from quantbento.judging.report.table import words
 from quantbento.judging.report.writing import replace_file
+from quantbento.judging.rows import is_unjudged
 
 CARD, RESULTS = "README.md", ".eval_results/quantbento.yaml"
 LIBRARIES = {"torch": "pytorch", "vllm": "transformers"}  # the hub's names, where they are not the runtime's
@@ -53,16 +54,10 @@ def markdown(name: str, content: Row, samples: Row) -> str:
         "",
         *([_plain(recipe["description"]), ""] if recipe.get("description") else []),
         f"A quantized variant ({_plain(row['scheme'])}) for the runtime {_plain(row['runtime'])}, made by quantbento "
-        f"with the quantizer `{row['quantizer']}`. All figures were measured on these files, in this runtime.",
+        f"with the quantizer `{row['quantizer']}`. {_claim(row)}",
         "",
         *_figures(content),
-        "## Evaluation",
-        "",
-        f"Judged on {dataset_of(samples)[0]}{_placeholder(samples)}, against full precision "
-        f"({_plain((content.get('baseline') or {}).get('name', 'the baseline'))}).",
-        "",
-        *_metrics(content),
-        *_gates(row),
+        *(_unjudged(row) if is_unjudged(row) else _judged(content, samples)),
         "## Origin",
         "",
         f"- Task: {_plain(recipe['task'])}",
@@ -77,6 +72,32 @@ def markdown(name: str, content: Row, samples: Row) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _judged(content: Row, samples: Row) -> list[str]:
+    return [
+        "## Evaluation",
+        "",
+        f"Judged on {dataset_of(samples)[0]}{_placeholder(samples)}, against full precision "
+        f"({_plain((content.get('baseline') or {}).get('name', 'the baseline'))}).",
+        "",
+        *_metrics(content),
+        *_gates(content["variant"]),
+    ]
+
+
+def _unjudged(row: Row) -> list[str]:
+    found = (row.get("checked") or {}).get("reconstruction")
+    told = "No runtime loaded it where it was made."
+    if found:
+        told += f" Its weights have an SQNR of {found['sqnr_db']['min']:.1f} dB and more against the source's."
+    return ["## Evaluation", "", told, "Judge it where its runtime runs: `quantbento judge TAG`.", ""]
+
+
+def _claim(row: Row) -> str:
+    if is_unjudged(row):
+        return "It was not judged: nothing is known of the quality of its answers."
+    return "All figures were measured on these files, in this runtime."
 
 
 def dataset_of(samples: Row) -> tuple[str, str]:

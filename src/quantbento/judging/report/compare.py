@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.judging.figures import NO_GATES, verdict
+from quantbento.judging.figures import NO_GATES, NOT_JUDGED, verdict
 from quantbento.judging.report.document import Document, Row
+from quantbento.judging.rows import is_unjudged
 
 # The relative change that counts of a figure whose noise is unknown. Sizes are counted, so any change is one.
 ASSUMED = {"metric": 0.01, "latency_ms p50": 0.25, "throughput": 0.25, "peak_memory_bytes": 0.1, "size_bytes": 0.001}
@@ -132,6 +133,9 @@ def _change(row: str, figure: str, before: float, after: float, ends: Ends, bett
 
 def _outcome(name: str, before: Row, after: Row) -> Change:
     """What became of a variant: whether it could be made, and its gates."""
+    if any(is_unjudged(row) and not row.get("error") for row in (before, after)):
+        shown = [NOT_JUDGED if is_unjudged(row) else verdict(row.get("gates") or []) for row in (before, after)]
+        return Change(name, "gates", shown[0], shown[1], "none", "same" if shown[0] == shown[1] else "changed")
     rank = [
         2 if row.get("passed") and not row.get("error") else 0 if row.get("error") else 1 for row in (before, after)
     ]

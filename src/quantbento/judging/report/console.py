@@ -33,7 +33,12 @@ def print_report(report: Report) -> None:
     for more in language_tables(report):
         console.print(more)
     for variant in report.variants:
-        for line in [*failures(variant), *doubts(report, variant, fidelity), *_without_reference(variant)]:
+        for line in [
+            *failures(variant),
+            *_reconstruction(variant),
+            *doubts(report, variant, fidelity),
+            *_without_reference(variant),
+        ]:
             console.print(f"{variant.name}: {line}", highlight=False, markup=False)
 
 
@@ -42,6 +47,23 @@ def failures(variant: VariantRow) -> list[str]:
     if variant.error:
         return [variant.error]
     return [str(GateResult(**gate)) for gate in variant.gates if not gate["passed"]]
+
+
+def _reconstruction(variant: VariantRow) -> list[str]:
+    """What was checked of a variant that was only made, and what comes next."""
+    if variant.judged or variant.error or not variant.checked:
+        return []
+    found = variant.checked.get("reconstruction")
+    lines = []
+    if found:
+        worst = found["worst"][0]
+        lines.append(
+            f"SQNR of the weights against the source's: median {found['sqnr_db']['median']:.1f} dB of "
+            f"{found['layers']} layers; worst {worst['sqnr_db']:.1f} dB, {worst['layer']}"
+        )
+    if variant.tag:
+        lines.append(f"not judged. Where {variant.runtime} runs: quantbento judge {variant.tag}")
+    return lines
 
 
 def wide_console() -> Console:

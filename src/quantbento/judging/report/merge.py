@@ -16,7 +16,7 @@ from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError, one_of
 from quantbento.judging.report.document import REPORT, Document, Row, read
 from quantbento.judging.report.writing import replace_file
-from quantbento.judging.rows import make_output_folder
+from quantbento.judging.rows import is_unjudged, make_output_folder
 
 BESIDE = ("sensitivity-*.json", "bench.json", "ablation.json")
 MACHINES = "machines"  # in `environment`, where they differ
@@ -35,8 +35,9 @@ class Merged:
 def merge(folders: Sequence[Path], output: Path) -> Merged:
     """Writes `<output>/<recipe>/report.json`, and beside it what other commands wrote beside the reports.
 
-    The baseline and the references are the first report's; references that only later ones have come after them. Rows
-    are in the recipe's order. Of a variant that several reports have, the first that could be made is taken.
+    The baseline and the references are the first report's that has them; references that only later ones have come
+    after them. Rows are in the recipe's order. Of a variant that several reports have, the first that was judged is
+    taken, else the first that could be made.
 
     Args:
         folders: each with a `report.json`, or with one in a folder of its own, as `save --output` writes it.
@@ -60,6 +61,30 @@ def merge(folders: Sequence[Path], output: Path) -> Merged:
     return Merged(place, report, notes)
 
 
+def add(own: Path, output: Path) -> Merged:
+    """Adds a report to that of the same recipe in the folder for reports, if there is one; its own rows win.
+
+    Raises:
+        QuantbentoError: the report there is of another model, or of other samples.
+    """
+    document = read(own)
+    place = output / document.recipe / REPORT
+    report, notes = document.report, list[str]()
+    if place.is_file():
+        require_same(document, place)
+        report, notes = _merged([document, read(place)])
+    make_output_folder(place.parent)
+    replace_file(place, (json.dumps(report, indent=2) + "\n").encode())
+    return Merged(place, report, notes)
+
+
+def require_same(document: Document, place: Path) -> None:
+    """Raises `QuantbentoError` where the report at `place` is of something else, so that nothing can be added to it."""
+    if place.is_file() and (problems := _differences(read(place), document)):
+        told = [*problems, "name another folder with --output"]
+        raise QuantbentoError("\n".join([f"nothing can be added to {place}:", *(f"  - {p}" for p in told)]))
+
+
 def _read(folders: Sequence[Path]) -> tuple[list[Document], list[str]]:
     found, problems = [], []
     for folder in folders:
@@ -73,7 +98,7 @@ def _read(folders: Sequence[Path]) -> tuple[list[Document], list[str]]:
         except QuantbentoError as error:
             problems.append(str(error))
             continue
-        if not document.report.get("baseline"):
+        if not document.report.get("baseline") and not any(map(is_unjudged, document.variants)):
             problems.append(f"{document.path}: it has no baseline: its run did not get that far")
         else:
             found.append(document)
@@ -102,19 +127,20 @@ def _differences(first: Document, other: Document) -> list[str]:
 
 
 def _recipe(document: Document) -> Row:
-    """The recipe without its variants, of which each report has some."""
-    return {k: v for k, v in document.provenance["recipe"]["content"].items() if k != "variants"}
+    """The recipe without its variants, of which each report has some, and what takes one of them apart."""
+    return {k: v for k, v in document.provenance["recipe"]["content"].items() if k not in ("variants", "ablate")}
 
 
 def _merged(documents: Sequence[Document]) -> tuple[Row, list[str]]:
+    documents = sorted(documents, key=lambda document: not document.report.get("baseline"))
     first, notes = documents[0], list[str]()
     rows: dict[str, Row] = {}
     for document in documents:
         for row in document.variants:
             known = rows.get(row["name"])
-            if known is not None:
+            if known is not None and _worth(known) == _worth(row):
                 notes.append(f"{row['name']} is in several reports; the first that could be made is taken")
-            if known is None or (known.get("error") and not row.get("error")):
+            if known is None or _worth(row) > _worth(known):
                 rows[row["name"]] = row
     order = _order(documents, rows)
     report = first.report | {
@@ -126,11 +152,18 @@ def _merged(documents: Sequence[Document]) -> tuple[Row, list[str]]:
     return report, list(dict.fromkeys(notes))
 
 
+def _worth(row: Row) -> int:
+    return 0 if row.get("error") else 1 if is_unjudged(row) else 2
+
+
 def _references(documents: Sequence[Document], notes: list[str]) -> list[Row]:
     """Each reference once, in the order of a run: the baseline's runtime first, then the others as they are listed."""
-    baseline = documents[0].report["baseline"]
+    compared = [document for document in documents if document.report.get("baseline")]
+    if not compared:
+        return []
+    baseline = compared[0].report["baseline"]
     found: dict[str, Row] = {}
-    for document in documents:
+    for document in compared:
         own = document.report["baseline"]
         if own["name"] != baseline["name"]:
             names = ", ".join(row["name"] for row in document.variants)
@@ -157,7 +190,7 @@ def _environment(documents: Sequence[Document], notes: list[str]) -> Row:
         apart = {k: own.get(k) for k in {**first, **own} if k != "packages" and own.get(k) != first.get(k)}
         apart |= {name: version for name, version in theirs.items() if packages.get(name, version) != version}
         packages = theirs | packages
-        if apart:
+        if apart and document.report.get("baseline"):
             told = "; ".join(f"{name}: {value}" for name, value in apart.items())
             names = ", ".join(row["name"] for row in document.variants)
             machines.append(f"{names}: on another machine ({told})")
@@ -177,7 +210,7 @@ def _provenance(documents: Sequence[Document], order: list[str]) -> Row:
     content = first["recipe"]["content"] | {"variants": [variants[name] for name in order if name in variants]}
     return first | {
         "created": max(str(d.provenance.get("created")) for d in documents),
-        "recipe": first["recipe"] | {"content": content},
+        "recipe": {k: v for d in reversed(documents) for k, v in d.provenance["recipe"].items()} | {"content": content},
         "commands": list(dict.fromkeys(commands)),
     }
 

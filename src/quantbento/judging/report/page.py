@@ -106,7 +106,7 @@ def sections(document: Document, drawn: list[Plot]) -> list[Section]:
         _section("layers", "Layers", [p for p in drawn if p.name.startswith("sensitivity-")], layers),
         _section("mixed-precision", "Mixed precision", [], [evidence.mixed(document)]),
         _section("ablation", "Ablation", [], [evidence.ablation(document)]),
-        _section("making", "How they were made", [], [tables.quantized(document)]),
+        _section("making", "How they were made", [], [tables.quantized(document), tables.reconstruction(document)]),
         _section("origin", "Origin", [], [tables.provenance(document), tables.environment(document)]),
     ]
     return [section for section in found if section.plots or any(table.rows for table in section.tables)]

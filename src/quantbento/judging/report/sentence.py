@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quantbento.judging.report.document import Document, Row
 from quantbento.judging.report.table import words
+from quantbento.judging.rows import is_unjudged
 
 NEAR_ONE = 0.03  # a speedup this near to 1 is called none
 
@@ -61,7 +62,8 @@ def _how_many(variants: list[Row]) -> str:
     judged = [v for v in variants if v.get("gates") and not v.get("error")]
     failed = [v["name"] for v in judged if not v.get("passed")]
     errors = [v["name"] for v in variants if v.get("error")]
-    without = len(variants) - len(judged) - len(errors)
+    elsewhere = [v["name"] for v in variants if is_unjudged(v) and not v.get("error")]
+    without = len(variants) - len(judged) - len(errors) - len(elsewhere)
     said = []
     if judged and not failed:
         said.append(f"All {len(judged)} variants with gates passed" if len(judged) > 1 else "It passed its gates")
@@ -71,6 +73,8 @@ def _how_many(variants: list[Row]) -> str:
         )
     if without:
         said.append(f"{without} had no gates, so nothing was asked of {'it' if without == 1 else 'them'}")
+    if elsewhere:
+        said.append(f"not judged here: {', '.join(elsewhere)}")
     if errors:
         said.append(f"could not be made: {', '.join(errors)}")
     text = "; ".join(said)

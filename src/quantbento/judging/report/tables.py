@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from quantbento.judging.figures import NO_GATES, verdict
+from quantbento.judging.figures import NO_GATES, NOT_JUDGED, verdict
 from quantbento.judging.report.document import Document, Row
 from quantbento.judging.report.table import (
     Cell,
@@ -21,6 +21,7 @@ from quantbento.judging.report.table import (
     words,
     yes,
 )
+from quantbento.judging.rows import is_unjudged
 
 FULL_PRECISION = "full precision"
 
@@ -68,7 +69,8 @@ def gates(document: Document) -> Table | None:
     ]
     if not rows:
         return None
-    without = [v["name"] for v in document.variants if not v.get("gates") and not v.get("error")]
+    asked = [v for v in document.variants if not v.get("error") and not is_unjudged(v)]
+    without = [v["name"] for v in asked if not v.get("gates")]
     note = f"Without gates, so nothing was checked: {', '.join(without)}." if without else ""
     columns = ["variant", "gate", "limit", "value", "by how much", "outcome"]
     return Table("gates", "What a variant had to keep", columns, rows, note)
@@ -119,6 +121,23 @@ def quantized(document: Document) -> Table | None:
     return table if table.rows else None
 
 
+def reconstruction(document: Document) -> Table | None:
+    """How far the weights of variants that were not judged here are from the source's."""
+    rows = []
+    for variant in document.variants:
+        found = (variant.get("checked") or {}).get("reconstruction") or {}
+        for layer in found.get("worst") or []:
+            cells = [number(layer.get("sqnr_db"), 4), percent(layer.get("relative_error"))]
+            rows.append([text(variant["name"]), text(layer["layer"], "code"), *cells, number(found.get("layers"), 6)])
+    if not rows:
+        return None
+    columns = ["variant", "layer", "SQNR in dB", "relative error", "of so many layers"]
+    note = (
+        "Dequantized and compared with the source. This finds broken files; it does not tell how good the answers are."
+    )
+    return Table("reconstruction", "The worst layers of what was made here", columns, rows, note)
+
+
 def environment(document: Document) -> Table | None:
     """The machine and the packages' versions."""
     found = dict(document.environment)
@@ -146,6 +165,8 @@ def _outcome(row: Row) -> Cell:
         return text(None)
     if row.get("error"):
         return Cell("could not be made", kind="bad")
+    if is_unjudged(row):
+        return Cell(NOT_JUDGED)
     said = verdict(row.get("gates") or [])
     return Cell(said, kind="plain" if said == NO_GATES else "good" if row.get("passed") else "bad")
 

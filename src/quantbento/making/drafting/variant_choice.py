@@ -92,7 +92,7 @@ def choose(
 def _refusals(quantizer: Any, options: Any, checkpoint: CheckpointFacts | None, module: Any) -> list[str]:
     """Why a quantizer cannot do this model."""
     if checkpoint is not None:
-        return quantizer().preflight(checkpoint, options)
+        return quantizer().preflight(checkpoint, options) + quantizer().unservable(checkpoint, options)
     return [] if module is None else quantizer().preflight_module(module, options)
 
 

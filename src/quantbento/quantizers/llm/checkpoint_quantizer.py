@@ -71,6 +71,16 @@ class CheckpointQuantizer(Quantizer):
             problems += _mixed_problems(chosen, raised) + _shape_problems(model, grouped, options.group_size)
         return problems
 
+    def unservable(self, model: CheckpointFacts, options: Any) -> list[str]:
+        if not isinstance(options, GroupOptions) or not runs_on_cpu():
+            return []
+        try:
+            chosen = choose(model, options)
+            raised = in_eight_bits(chosen, options)
+        except QuantbentoError:
+            return []  # preflight says so
+        return _cpu_problems(model, [name for name in chosen if name not in raised], options.group_size)
+
     def weight_bits(self, options: Any) -> dict[int, float]:
         found = {8: 8 + SCALE_BITS / LEAST_INPUTS}
         if not isinstance(options, GroupOptions):
@@ -200,16 +210,21 @@ def _shape_problems(model: CheckpointFacts, chosen: list[str], group_size: int) 
                 f"group_size {group_size} does not divide the {', '.join(map(str, widths))} inputs of {uneven[0]!r}"
                 f"{_and_more(uneven)}; use {_divisor([model.linears[n][1] for n in chosen])}, or add them to ignore"
             )
-        if runs_on_cpu() and group_size % 2:
-            problems.append(f"group_size {group_size} is odd; vLLM's kernels for CPUs need an even one")
-    if runs_on_cpu():
-        odd = [n for n in chosen if any(d % CPU_MULTIPLE for d in model.linears[n])]
-        if odd:
-            out, inputs = model.linears[odd[0]]
-            problems.append(
-                f"vLLM's kernels for CPUs need dimensions divisible by {CPU_MULTIPLE}; {odd[0]!r}{_and_more(odd)} "
-                f"is {out} x {inputs}. Add it to ignore, or serve on a GPU"
-            )
+    return problems
+
+
+def _cpu_problems(model: CheckpointFacts, chosen: list[str], group_size: int) -> list[str]:
+    """What vLLM's kernels for CPUs do not take."""
+    problems = []
+    if group_size > 1 and group_size % 2:
+        problems.append(f"group_size {group_size} is odd; vLLM's kernels for CPUs need an even one")
+    odd = [n for n in chosen if any(d % CPU_MULTIPLE for d in model.linears[n])]
+    if odd:
+        out, inputs = model.linears[odd[0]]
+        problems.append(
+            f"vLLM's kernels for CPUs need dimensions divisible by {CPU_MULTIPLE}; {odd[0]!r}{_and_more(odd)} "
+            f"is {out} x {inputs}. Add it to ignore, or serve on a GPU"
+        )
     return problems
 
 

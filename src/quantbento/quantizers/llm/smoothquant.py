@@ -19,6 +19,7 @@ class SmoothQuantOptions(CheckpointOptions):
 class SmoothQuant(LlmCompressorQuantizer):
     name = "smoothquant"
     scheme = "W8A8"
+    rescales = True
     Options = SmoothQuantOptions
 
     def job(self, options: Any) -> dict[str, Any]:
