@@ -3,10 +3,10 @@
     python -m benchmarks.large_checkpoint                  # 3.2 B parameters: 8 GB of disk, some minutes
     python -m benchmarks.large_checkpoint --layers 2 --hidden 512
 
-It writes a checkpoint with the shapes of Llama 3.2 3B (random weights: one pattern, scaled anew for each tensor), starts
-`rtn` in a process, kills it with SIGKILL when half of the shards are finished, starts it again, and checks what it wrote:
-shards that were finished before were not written again, some layers against the source, and the peak of memory against
-the estimate and a limit. All files are removed afterwards.
+It writes a checkpoint with the shapes of Llama 3.2 3B (random weights: one pattern, scaled anew for each tensor),
+starts `rtn` in a process, kills it with SIGKILL when half of the shards are finished, and starts it again. It checks
+that finished shards were not written again, some layers against the source, and the peak of memory against the estimate
+and a limit. All files are removed afterwards.
 """
 
 from __future__ import annotations

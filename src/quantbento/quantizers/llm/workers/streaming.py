@@ -8,8 +8,8 @@ process of its own, whose peak of memory is the method's. The job:
     group_size    input channels that share a scale; -1 for one scale per row
     threads       that round at once
 
-The result: `peak_memory_bytes`, resident, also of earlier runs; `reused`, the number of shards that an earlier run had finished; `shards`,
-their names in order; `places`, {tensor: shard}.
+The result: `peak_memory_bytes`, resident, also of earlier runs; `reused`, the number of shards that an earlier run had
+finished; `shards`, their names in order; `places`, {tensor: shard}.
 """
 
 from __future__ import annotations
