@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from dataclasses import dataclass
 from math import prod
@@ -57,21 +58,37 @@ def tensors(folder: Path) -> dict[str, tuple[str, list[int]]]:
     """Type and shape of every tensor in a folder's safetensors files, by name, from their headers."""
     found: dict[str, tuple[str, list[int]]] = {}
     for path in sorted(folder.glob("*.safetensors")):
+        found |= {name: (t["dtype"], t["shape"]) for name, t in header(path).items()}
+    return found
+
+
+def header(path: Path) -> dict[str, Any]:
+    """What a safetensors file says of its tensors, by name: `dtype`, `shape` and `data_offsets`.
+
+    Raises:
+        QuantbentoError: it is no safetensors file, or cut short.
+    """
+    try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
-            header: dict[str, Any] = json.loads(file.read(length))
-        found |= {name: (t["dtype"], t["shape"]) for name, t in header.items() if name != "__metadata__"}
+            found: dict[str, Any] = json.loads(file.read(length))
+        found.pop("__metadata__", None)
+        end = 8 + length + max((entry["data_offsets"][1] for entry in found.values()), default=0)
+    except (struct.error, ValueError, KeyError, TypeError, MemoryError, OverflowError) as error:
+        raise QuantbentoError(f"{path} is no safetensors file, or damaged; fetch the model again") from error
+    if (size := path.stat().st_size) != end:
+        raise QuantbentoError(f"{path} has {size} bytes instead of {end}; fetch the model again")
     return found
 
 
 def quantized_bytes(folder: Path, layers: list[str]) -> dict[str, int]:
     """Which of the layers a checkpoint no longer holds as a matrix of floats, with the bytes their weights take:
     packed values, scales, zero points and the quantizer's tables, but not biases."""
+    wanted = set(layers)
     parts: dict[str, list[tuple[str, str, list[int]]]] = {}
     for name, (kind, shape) in tensors(folder).items():
-        for layer in layers:
-            if name.startswith(f"{layer}."):
-                parts.setdefault(layer, []).append((name.removeprefix(f"{layer}."), kind, shape))
+        for layer in wanted.intersection(name[: dot.start()] for dot in re.finditer(r"\.", name)):
+            parts.setdefault(layer, []).append((name.removeprefix(f"{layer}."), kind, shape))
     return {
         layer: sum(BYTES.get(kind, 1) * prod(shape) for name, kind, shape in found if name != "bias")
         for layer, found in parts.items()

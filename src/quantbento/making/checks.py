@@ -123,12 +123,15 @@ def _checkpoint(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findi
         return None
     facts = findings.attempt(("model",), partial(checkpoint.inspect, folder, model.spec.trust_remote_code))
     if facts is not None:
+        streamed: dict[str, int | None] = {}
         for variant in variants:
             told = variant.quantizer.preflight(facts, variant.options)
+            # What cannot be quantized needs no memory for it.
+            streamed[variant.name] = None if told else variant.quantizer.memory_bytes(facts, variant.options)
             told += variant.quantizer.unservable(facts, variant.options) if variant.judged else []
             label = f"variant {variant.name!r}"
             findings.problems += [Problem(variant.place, problem, label) for problem in told]
-        _needs(facts, len(variants), any(variant.judged for variant in variants), findings)
+        _needs(facts, streamed, any(variant.judged for variant in variants), findings)
     task = resolved.task.create(SourceModel(folder=folder), resolved.options, SampleSet([]))
     findings.attempt(("model",), task.check_files)
     return task
@@ -141,18 +144,33 @@ def _samples(resolved: ResolvedRecipe, kind: str, task: Task | None, findings: F
         findings.attempt((kind,), partial(task.check_enough, kind, samples.inputs, resolved.recipe.calibration))
 
 
-def _needs(facts: checkpoint.CheckpointFacts, variants: int, judged: bool, findings: Findings) -> None:
+def _needs(
+    facts: checkpoint.CheckpointFacts, streamed: dict[str, int | None], judged: bool, findings: Findings
+) -> None:
     """A plain estimate. Memory: the 16-bit weights twice, for quantizing or for two engines that are compared, or once
-    where nothing is judged, and some headroom. Disk: the 16-bit weights once, and as much again for each variant with
-    the store's copy of it."""
-    memory = int((2 if judged else 1) * facts.size_bytes + HEADROOM)
-    disk = int(facts.size_bytes * (1 + variants))
+    where nothing is judged, and some headroom; less where no variant holds the model in memory. Disk: the 16-bit
+    weights once, and as much again for each variant with the store's copy of it.
+
+    Args:
+        streamed: by variant, the peak of memory of quantizing from disk; None where the model is held in memory.
+    """
+    making = max((facts.size_bytes if peak is None else peak for peak in streamed.values()), default=0)
+    memory = int((2 * facts.size_bytes if judged else making) + HEADROOM)
+    disk = int(facts.size_bytes * (1 + len(streamed)))
     findings.notes.append(
         f"{facts.parameters / 1e6:.0f} M parameters, {len(facts.linears)} linear layers: needs about "
         f"{memory / 1e9:.1f} GB of memory and at most {disk / 1e9:.1f} GB of disk"
     )
+    findings.notes += [
+        f"{name}: quantizing from disk, layer by layer, takes about {peak / 1e9:.2f} GB of memory"
+        for name, peak in streamed.items()
+        if peak is not None
+    ]
     if (total := machine.memory_bytes()) and memory > total:
-        findings.say(f"quantizing needs about {memory / 1e9:.0f} GB of memory; this machine has {total / 1e9:.0f} GB")
+        from_disk = None not in streamed.values()
+        what = "judging" if judged and from_disk else "quantizing"
+        less = f"; with --judge none about {(making + HEADROOM) / 1e9:.0f} GB are enough" * (what == "judging")
+        findings.say(f"{what} needs about {memory / 1e9:.0f} GB of memory; this machine has {total / 1e9:.0f} GB{less}")
     places = {shutil.disk_usage(p).free: p for p in (Path(tempfile.gettempdir()), nearest(models_path()))}
     free = min(places)
     if disk > free:

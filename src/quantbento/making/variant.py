@@ -141,6 +141,7 @@ class Maker:
             "left_out": done.left_out,
             "notes": done.notes,
             "weight_ratio": done.weight_ratio,
+            "peak_memory_bytes": done.peak_memory_bytes,
         }
         kept = {"quantized": row.quantized, "seconds": row.quantize_seconds}
         job.cache.keep("quantized", depends, kept, {"artifact": folder})

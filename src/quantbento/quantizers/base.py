@@ -42,6 +42,7 @@ class Quantized:
         left_out: layers that were chosen but stayed in full precision.
         notes: what else a reader of the report should know: what could not be done, and what was done instead.
         weight_ratio: bytes of the quantized weights with their scales / bytes of the same weights in the source.
+        peak_memory_bytes: resident memory of the process that quantized, where it is known.
     """
 
     runtime_config: dict[str, Any]
@@ -51,6 +52,7 @@ class Quantized:
     left_out: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     weight_ratio: float | None = None
+    peak_memory_bytes: int | None = None
 
 
 class Quantizer(ABC):
@@ -138,6 +140,10 @@ class Quantizer(ABC):
         """Reasons why this machine cannot serve what it makes of a checkpoint. They do not matter for a variant that is
         judged on another machine."""
         return []
+
+    def memory_bytes(self, model: CheckpointFacts, options: Any) -> int | None:
+        """The estimated peak of resident memory while it quantizes a checkpoint; None where it holds the model."""
+        return None
 
     def preflight_module(self, module: Any, options: Any) -> list[str]:
         """Reasons why a PyTorch module cannot be quantized. It may have no weights: its tensors may be on `meta`."""

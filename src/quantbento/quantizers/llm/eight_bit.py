@@ -16,7 +16,8 @@ from quantbento.core.errors import QuantbentoError
 if TYPE_CHECKING:
     import torch
 
-NAME = "W8A8 layers"  # what reports count them as
+SCHEME = "W8A8"
+NAME = f"{SCHEME} layers"  # what reports count them as
 LARGEST = 127  # of symmetric INT8; -128 is not used
 GROUP: dict[str, Any] = {
     "format": "int-quantized",
