@@ -62,6 +62,7 @@ def test_the_model_is_served_from_the_bentos_image_with_the_settings_it_was_judg
     assert made["metadata"]["name"] == "my-llm"
     assert (spec["model"], spec["replicas"]) == ({"uri": URI, "name": "llama"}, 3)
     assert "worker" not in spec
+    assert spec["labels"] == {"app.kubernetes.io/version": "v1"}  # llm-d's pool selects by the name, which is KServe's
     [container] = spec["template"]["containers"]
     assert (container["name"], container["image"]) == ("main", "registry.example/llm:7")
     assert container["resources"]["limits"] == {"memory": "24Gi", "nvidia.com/gpu": "2"}

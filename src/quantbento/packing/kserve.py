@@ -44,7 +44,15 @@ def engine_of(tag: str) -> Any:
 
 
 def llm_inference_service(
-    name: str, model: str, uri: str, engine: Any, pod: dict[str, Any], labels: dict[str, str], nodes: int, replicas: int
+    name: str,
+    model: str,
+    uri: str,
+    engine: Any,
+    pod: dict[str, Any],
+    version: str,
+    nodes: int,
+    replicas: int,
+    on_cpu: bool,
 ) -> dict[str, Any]:
     """
     Args:
@@ -53,19 +61,20 @@ def llm_inference_service(
         uri: of the model's folder.
         engine: its settings.
         pod: the templates' pod, whose resources and tolerations these have.
-        labels: of each pod.
+        version: of the Bento.
         nodes: machines that share the model.
         replicas: how many times the whole model runs.
+        on_cpu: whether vLLM's build for CPUs runs it.
     """
     [given] = pod["spec"]["containers"]
     container: dict[str, Any] = {"name": CONTAINER, "image": given["image"]} | {k: given[k] for k in KEPT if k in given}
-    if line := engine.command_line(on_cpu=False):
+    if line := engine.command_line(on_cpu):
         container["env"] = [{"name": "VLLM_ADDITIONAL_ARGS", "value": shlex.join(line)}]
     template = {k: pod["spec"][k] for k in ("tolerations",) if k in pod["spec"]} | {"containers": [container]}
     spec: dict[str, Any] = {
         "model": {"uri": uri, "name": model},
         "replicas": replicas,
-        "labels": labels,
+        "labels": {"app.kubernetes.io/version": version},  # the other usual ones are KServe's, which selects by them
         "router": {"route": {}, "gateway": {}, "scheduler": {}},  # KServe's own of each
         "template": template,
     }

@@ -150,7 +150,7 @@ def _kserve_files(
 ) -> dict[str, Any]:
     pod, engine = pod_template(templates, overlay, _deployment(needs, overlay)), kserve.engine_of(needs.tag)
     name, model = prefix(needs.name), needs.model or needs.name
-    made = kserve.llm_inference_service(name, model, uri, engine, pod, _labels(needs), nodes, replicas)
+    made = kserve.llm_inference_service(name, model, uri, engine, pod, needs.version, nodes, replicas, overlay == "cpu")
     kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
