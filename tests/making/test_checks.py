@@ -89,9 +89,10 @@ def configured(model: Path, **changes: object) -> None:
 
 
 def test_a_sound_recipe_has_no_problems_and_tells_what_it_needs(recipe):
-    [note] = plan.make(recipe, None, force=False).notes
+    note, *served = plan.make(recipe, None, force=False).notes
     assert note.startswith("0 M parameters, 15 linear layers: needs about 2.0 GB of memory and at most 0.0 GB of disk")
-    assert plan.check(recipe, None)[1] == [note]
+    assert served[0].startswith("serving on vLLM: the KV cache takes ")
+    assert plan.check(recipe, None)[1] == [note, *served]
 
 
 @pytest.mark.slow

@@ -17,6 +17,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     render.add_argument("--replicas", type=int, metavar="N", help="fewest pods; the most is five times as many")
     render.add_argument("--keda", action="store_true", help="let KEDA scale, by requests in progress")
+    render.add_argument("--nodes", type=int, metavar="N", help="machines that share the model, in a LeaderWorkerSet")
+    render.add_argument("--kserve", metavar="URI", help="an LLMInferenceService; KServe reads the model from URI")
     render.add_argument("--output", type=Path, metavar="DIR", help="deploy/rendered/<bento name> by default")
     render.set_defaults(run=_render)
     canary = actions.add_parser("canary", help="a Gateway API HTTPRoute: a part of the requests to another Bento")
@@ -58,6 +60,8 @@ def _render(arguments: argparse.Namespace) -> int:
         overlay=arguments.overlay,
         replicas=arguments.replicas,
         keda=arguments.keda,
+        nodes=arguments.nodes,
+        model_uri=arguments.kserve,
         output=arguments.output,
     )
     print(f"{done.folder}: {done.tag} as image {done.image}, overlay {done.overlay}")

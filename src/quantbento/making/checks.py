@@ -14,7 +14,7 @@ from typing import Any
 from quantbento.core import machine, user_code
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
-from quantbento.making import ablation_checks, evaluation_checks, lm_eval_checks, placement
+from quantbento.making import ablation_checks, evaluation_checks, lm_eval_checks, placement, serving_memory
 from quantbento.making.hardware import nearest
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant
 from quantbento.recipe.document import Loc, Problem
@@ -132,6 +132,7 @@ def _checkpoint(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findi
             label = f"variant {variant.name!r}"
             findings.problems += [Problem(variant.place, problem, label) for problem in told]
         _needs(facts, streamed, any(variant.judged for variant in variants), findings)
+        findings.notes += serving_memory.notes(resolved, variants, facts)
     task = resolved.task.create(SourceModel(folder=folder), resolved.options, SampleSet([]))
     findings.attempt(("model",), task.check_files)
     return task

@@ -12,8 +12,11 @@ from typing import Any
 from quantbento.core import project_files
 from quantbento.core.errors import QuantbentoError, one_of
 from quantbento.core.project_files import TEMPLATES
-from quantbento.packing import kustomization_folder
+from quantbento.packing import kserve, kustomization_folder, past_one_machine
 from quantbento.packing.needs import Needs, needs_of
+from quantbento.packing.nodes import COMPONENT, leader_worker_set
+from quantbento.packing.nodes import FILE as NODES_FILE
+from quantbento.packing.pod import pod_template
 
 RENDERED = Path("deploy", "rendered")
 OVERLAYS = ("cpu", "gpu")
@@ -21,7 +24,6 @@ NAME = "bento"  # of everything in the templates; a prefix tells Bentos apart
 NAME_LENGTH = 48  # of the prefix: 63 for a Service, less `-bento`, less `keda-hpa-`, which KEDA puts before it
 GRACE_SECONDS = 30  # beyond the longest request: the preStop pause, and time to end
 MOST_PODS = 5  # times the fewest
-VLLM = "vllm"  # the runtime
 QUERY = 'sum(bentoml_service_request_in_progress{{service_name="{name}",endpoint!~"/(livez|readyz|healthz)"}})'
 VLLM_QUERY = 'sum({{__name__=~"vllm:num_requests_(running|waiting)",model_name=~"{model}:.+"}})'
 IMAGE = re.compile(
@@ -48,6 +50,8 @@ def render(
     overlay: str | None = None,
     replicas: int | None = None,
     keda: bool = False,
+    nodes: int | None = None,
+    model_uri: str | None = None,
     output: Path | None = None,
     templates: Path | None = None,
 ) -> Rendered:
@@ -59,6 +63,8 @@ def render(
         overlay: one of `OVERLAYS`; by default `gpu` for a Bento that asks for a GPU.
         replicas: pods at least, and where something scales them, five times as many at most.
         keda: whether KEDA scales, by requests in progress.
+        nodes: machines that share the model, in a LeaderWorkerSet; `replicas` then counts such groups.
+        model_uri: where KServe finds the model's folder; an LLMInferenceService is written.
         output: the folder, by default below `RENDERED`. One that `render` wrote is replaced, in one step.
         templates: by default `deploy/kubernetes` in the current folder, else quantbento's own.
 
@@ -68,16 +74,25 @@ def render(
     problems: list[str] = []
     needs = needs_of(tag, problems)
     overlay = overlay or ("gpu" if needs.gpu else "cpu")
-    problems += _conflicts(needs, overlay, replicas)
+    problems += _conflicts(needs, overlay, replicas) + past_one_machine.conflicts(needs, keda, nodes, model_uri)
     named = IMAGE.fullmatch(image or needs.tag)
     if named is None:
         problems.append(f"image {image!r} is not NAME, NAME:TAG or NAME@sha256:DIGEST, in lower case")
     if problems or named is None:
         raise QuantbentoError("\n".join([f"{needs.tag} cannot be rendered:", *(f"  - {p}" for p in problems)]))
     version = {"digest": named["digest"]} if named["digest"] else {"newTag": named["tag"] or needs.version}
-    files = _files(needs, overlay, {"name": "quantbento", "newName": named["name"], **version}, replicas, keda)
-    parts = ["base", f"overlays/{overlay}", *(["components/keda"] if keda else [])]
     folder, templates = output or RENDERED / needs.name, templates or project_files.find(TEMPLATES)
+    new_image = {"name": "quantbento", "newName": named["name"], **version}
+    parts = ["base", f"overlays/{overlay}"]
+    kustomization_folder.check(templates, parts)
+    if model_uri is not None:
+        parts, files = [], _kserve_files(needs, templates, overlay, new_image, model_uri, nodes or 1, replicas or 1)
+    elif nodes is not None:
+        parts += [COMPONENT]
+        files = _node_files(needs, templates, overlay, new_image, nodes, replicas or 1)
+    else:
+        parts += ["components/keda"] if keda else []
+        files = _files(needs, overlay, new_image, replicas, keda)
     kustomization_folder.write(folder, templates, parts, files)
     full = f"{named['name']}@{named['digest']}" if named["digest"] else f"{named['name']}:{version['newTag']}"
     return Rendered(folder, needs.tag, full, overlay, _notes(needs, image, full, templates if keda else None))
@@ -115,23 +130,61 @@ def _files(needs: Needs, overlay: str, image: dict[str, str], replicas: int | No
         limits = {f"{limit}Replicas": count for limit, count in pods.items()}
         files["horizontalpodautoscaler.yaml"] = _patch("autoscaling/v2", "HorizontalPodAutoscaler", limits)
         patches.append({"path": "horizontalpodautoscaler.yaml"})
-    settings = [f"QUANTBENTO_TIMEOUT_SECONDS={needs.timeout_seconds:g}"]
-    labels = {"app.kubernetes.io/version": needs.version, "app.kubernetes.io/managed-by": "quantbento"}
-    files["kustomization.yaml"] = {
+    components = ["components/keda"] if keda else []
+    resources = [f"overlays/{overlay}"]
+    files["kustomization.yaml"] = _kustomization(needs, image, resources, components) | {"patches": patches}
+    return files
+
+
+def _node_files(
+    needs: Needs, templates: Path, overlay: str, image: dict[str, str], nodes: int, groups: int
+) -> dict[str, Any]:
+    labels, deployment = _labels(needs), _deployment(needs, overlay)
+    made = leader_worker_set(NAME, templates, overlay, deployment, labels, nodes, groups)
+    kustomization = _kustomization(needs, image, [f"overlays/{overlay}", NODES_FILE], [COMPONENT])
+    return {NODES_FILE: made, "kustomization.yaml": kustomization}
+
+
+def _kserve_files(
+    needs: Needs, templates: Path, overlay: str, image: dict[str, str], uri: str, nodes: int, replicas: int
+) -> dict[str, Any]:
+    pod, engine = pod_template(templates, overlay, _deployment(needs, overlay)), kserve.engine_of(needs.tag)
+    name, model = prefix(needs.name), needs.model or needs.name
+    made = kserve.llm_inference_service(name, model, uri, engine, pod, needs.version, nodes, replicas, overlay == "cpu")
+    kustomization = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
-        "resources": [f"overlays/{overlay}"],
-        **({"components": ["components/keda"]} if keda else {}),
+        "resources": [kserve.FILE],
+        "images": [image],
+    }
+    return {kserve.FILE: made, "kustomization.yaml": kustomization}
+
+
+def _labels(needs: Needs) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": needs.name,
+        "app.kubernetes.io/version": needs.version,
+        "app.kubernetes.io/managed-by": "quantbento",
+    }
+
+
+def _kustomization(needs: Needs, image: dict[str, str], resources: list[str], components: list[str]) -> dict[str, Any]:
+    """What is on top of the templates for every Bento."""
+    settings = [f"QUANTBENTO_TIMEOUT_SECONDS={needs.timeout_seconds:g}"]
+    name, *others = _labels(needs).items()
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": resources,
+        **({"components": components} if components else {}),
         "namePrefix": f"{prefix(needs.name)}-",
         "labels": [
-            {"pairs": {"app.kubernetes.io/name": needs.name}, "includeSelectors": True},
-            {"pairs": labels, "includeTemplates": True},  # no selectors: nobody can change those later
+            {"pairs": dict([name]), "includeSelectors": True},
+            {"pairs": dict(others), "includeTemplates": True},  # no selectors: nobody can change those later
         ],
         "images": [image],
         "configMapGenerator": [{"name": "bento-settings", "behavior": "merge", "literals": settings}],
-        "patches": patches,
     }
-    return files
 
 
 def _deployment(needs: Needs, overlay: str) -> dict[str, Any]:
@@ -146,7 +199,7 @@ def _deployment(needs: Needs, overlay: str) -> dict[str, Any]:
 
 
 def _scaled_object(needs: Needs, pods: dict[str, int]) -> list[dict[str, Any]]:
-    vllm = VLLM_QUERY.format(model=needs.model) if needs.runtime == VLLM and needs.model else None
+    vllm = VLLM_QUERY.format(model=needs.model) if needs.runtime == past_one_machine.VLLM and needs.model else None
     new = {"triggers/0/metadata/query": QUERY.format(name=needs.name), "triggers/1/metadata/query": vllm}
     changes: list[dict[str, Any]] = [
         {"op": "replace", "path": f"/spec/{place}", "value": value} for place, value in new.items() if value

@@ -30,10 +30,7 @@ def write(folder: Path, templates: Path, parts: list[str], files: dict[str, Any]
     Raises:
         QuantbentoError: a template is missing, the folder is somebody else's, or cannot be written.
     """
-    if missing := [part for part in parts if not (templates / part / "kustomization.yaml").is_file()]:
-        raise QuantbentoError(
-            f"no templates {', '.join(missing)} in {templates}. quantbento has its own, for folders without {TEMPLATES}"
-        )
+    check(templates, parts)
     _refuse_others(folder, templates, mark)
     staging = folder.parent / f".{folder.name}-{uuid.uuid4().hex[:8]}"
     try:
@@ -49,6 +46,14 @@ def write(folder: Path, templates: Path, parts: list[str], files: dict[str, Any]
         raise QuantbentoError(f"{folder} could not be written: {reason}; name another folder with --output") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def check(templates: Path, parts: list[str]) -> None:
+    """Raises `QuantbentoError` where a folder of templates is missing."""
+    if missing := [part for part in parts if not (templates / part / "kustomization.yaml").is_file()]:
+        raise QuantbentoError(
+            f"no templates {', '.join(missing)} in {templates}. quantbento has its own, for folders without {TEMPLATES}"
+        )
 
 
 def _refuse_others(folder: Path, templates: Path, mark: str) -> None:

@@ -42,8 +42,8 @@ class EngineSettings(BaseModel):
             raise ValueError("give kv_cache_gib or gpu_memory_utilization: vLLM ignores the second beside the first")
         return self
 
-    def arguments(self) -> dict[str, Any]:
-        """Keyword arguments of vLLM's `EngineArgs`."""
+    def arguments(self, on_cpu: bool | None = None) -> dict[str, Any]:
+        """Keyword arguments of vLLM's `EngineArgs`. `on_cpu` is for another machine; by default as vLLM here."""
         given: dict[str, Any] = {
             "max_model_len": self.max_model_len,
             "max_num_seqs": self.max_num_seqs,
@@ -53,7 +53,7 @@ class EngineSettings(BaseModel):
             "tensor_parallel_size": self.tensor_parallel_size,
         }
         kv_cache_gib = self.kv_cache_gib
-        if runs_on_cpu():
+        if runs_on_cpu() if on_cpu is None else on_cpu:
             # Compiling takes minutes on a few cores and gains little there.
             given["enforce_eager"] = True
             if kv_cache_gib is None and self.gpu_memory_utilization is None:
@@ -63,10 +63,10 @@ class EngineSettings(BaseModel):
             given["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
         return {name: value for name, value in given.items() if value is not None}
 
-    def command_line(self) -> list[str]:
+    def command_line(self, on_cpu: bool | None = None) -> list[str]:
         """The same for `python -m vllm.entrypoints.openai.api_server`."""
         line: list[str] = []
-        for name, value in self.arguments().items():
+        for name, value in self.arguments(on_cpu).items():
             flag = f"--{name.replace('_', '-')}"
             line += [flag] if value is True else [flag, str(value)]
         return line

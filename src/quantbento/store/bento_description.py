@@ -36,6 +36,7 @@ class BentoDescription:
     models: tuple[str, ...]  # exact tags, each once; those of the entry service come first
     labels: dict[str, str]
     environment: dict[str, str]  # variables by name
+    arguments: dict[str, Any] = field(default_factory=dict)  # settings that it was built with
 
     @property
     def tag(self) -> str:
@@ -70,6 +71,7 @@ class BentoDescription:
             models=tuple(dict.fromkeys(tags)),
             labels={str(key): str(value) for key, value in (document.get("labels") or {}).items()},
             environment={env["name"]: str(env.get("value") or "") for env in document.get("envs") or []},
+            arguments=document.get("args") or {},
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
@@ -12,11 +13,13 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from quantbento import store
+from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes import artifact
 from quantbento.serving.generation import model as generation_model
 from quantbento.serving.generation import vllm as vllm_engine
 from quantbento.serving.generation.model import ServedLanguageModel
 from quantbento.serving.generation.settings import GenerationSettings
+from quantbento.serving.generation.vllm import VLLMEngine
 from tests.conftest import model_store
 
 DESCRIPTION = {"task": "text-generation", "runtime": "vllm", "runtime_config": {"engine": {"kv_cache_gib": 0.5}}}
@@ -99,6 +102,25 @@ def test_readiness_follows_the_engine_from_its_start_to_the_next(engines):
         assert ask(client) == (200, "2")
         assert engines.started[0].stopped
     assert engines.started[1].stopped
+
+
+def test_an_engine_of_several_machines_is_not_started_again_alone(engines):
+    """The others have to start again too: the service ends, and who started the machines sees it."""
+    engines.may_start.set()
+    engine = VLLMEngine(store.find("tiny"), ["tiny"], GenerationSettings(nodes=2, leader="127.0.0.1"))
+
+    async def until_it_dies() -> None:
+        running = asyncio.create_task(engine.run())
+        while not engine.ready:
+            await asyncio.sleep(0.01)
+        engines.started[0].alive = False
+        await running
+
+    with pytest.raises(QuantbentoError, match="the engine of tiny died, on 2 machines"):
+        asyncio.run(until_it_dies())
+    assert len(engines.started) == 1
+    assert engines.started[0].stopped
+    assert engines.started[0].settings.nodes == 2
 
 
 def test_the_model_has_its_full_tag_and_its_name(engines):

@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from quantbento.runtimes.vllm_settings import EngineSettings
+from quantbento.serving.generation.nodes import NodeSettings
 from quantbento.serving.generation.screen import Screen
 from quantbento.serving.settings import Settings
 
 
-class GenerationSettings(Settings, EngineSettings):
+class GenerationSettings(Settings, NodeSettings):
     """Of TextGeneration: limits of a request for text, settings of vLLM's engine, and of a model in the service's
     process. One that has no effect on the engine of the stored model is refused when the service starts."""
 
@@ -51,12 +51,12 @@ class GenerationSettings(Settings, EngineSettings):
 
     def engine_settings_given(self) -> dict[str, Any]:
         """Those of vLLM's engine that `--arg` or the environment gives."""
-        return {name: getattr(self, name) for name in EngineSettings.model_fields if name in self.model_fields_set}
+        return {name: getattr(self, name) for name in NodeSettings.model_fields if name in self.model_fields_set}
 
-    def engine(self, judged: dict[str, Any]) -> EngineSettings:
+    def engine(self, judged: dict[str, Any]) -> NodeSettings:
         """The engine's settings: those the model was judged with, except where others were given.
 
         Raises:
             ValueError: two that do not go together.
         """
-        return EngineSettings.model_validate(judged | self.engine_settings_given())
+        return NodeSettings.model_validate(judged | self.engine_settings_given())

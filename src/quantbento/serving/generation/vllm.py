@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes import artifact
-from quantbento.runtimes.vllm_settings import EngineSettings
 from quantbento.serving.asgi import Receive, Scope, Send
 from quantbento.serving.generation.engine import Engine
+from quantbento.serving.generation.nodes import NodeSettings
 from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.serving.generation.vllm_process import VLLMProcess
 from quantbento.tasks.text_generation import TextGeneration
@@ -74,8 +74,10 @@ class VLLMEngine(Engine):
             while process.alive:
                 await asyncio.sleep(WATCH_SECONDS)
             self._process = None
-            logger.error("The engine of %s died; starting it again", self.names[0])
             await asyncio.to_thread(process.stop)
+            if self.settings.nodes > 1:  # the others have to start again too; who started them sees this one end
+                raise QuantbentoError(f"the engine of {self.names[0]} died, on {self.settings.nodes} machines")
+            logger.error("The engine of %s died; starting it again", self.names[0])
 
     async def stop(self) -> None:
         if self._process is not None:
@@ -99,5 +101,5 @@ class VLLMEngine(Engine):
         return process
 
 
-def _engine_settings(settings: GenerationSettings, description: dict[str, Any]) -> EngineSettings:
+def _engine_settings(settings: GenerationSettings, description: dict[str, Any]) -> NodeSettings:
     return settings.engine(description["runtime_config"].get("engine", {}))
