@@ -90,7 +90,8 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
     findings.notes += [
         told for kind, told in PLACEHOLDERS.items() if kind in inputs.specs and inputs.specs[kind].placeholder
     ]
-    if call and not findings.problems and any(variant.runtime.model_types for variant in variants):
+    there = call or not (spec.id or spec.factory)
+    if there and not findings.problems and any(variant.runtime.model_types for variant in variants):
         _model_type(resolved, variants, findings)
     findings.problems += evaluation_checks.problems(resolved.recipe, resolved.task, inputs.read("evaluation"), call)
     findings.problems += ablation_checks.problems(resolved)

@@ -44,7 +44,10 @@ class PoolingSettings(BaseModel):
         None, gt=0, le=4096, description="memory of a decoder's KV cache in GiB; encoders have none"
     )
     gpu_memory_utilization: float | None = Field(
-        None, gt=0, le=1, description=f"share of a GPU's memory that must be free, and is filled; {GPU_SHARE} by default"
+        None,
+        gt=0,
+        le=1,
+        description=f"share of a GPU's memory to fill; {GPU_SHARE} by default",
     )
     tensor_parallel_size: int = Field(1, ge=1, le=64, description="GPUs that share a model")
 
@@ -58,9 +61,7 @@ class PoolingSettings(BaseModel):
         given = self.model_dump(exclude_none=True)
         if not runs_on_cpu() and not given.keys() & {"kv_cache_gib", "gpu_memory_utilization"}:
             given["gpu_memory_utilization"] = GPU_SHARE
-        return EngineSettings.model_validate(
-            {"dtype": dtype, "max_model_len": max(max_length, LEAST_LENGTH), **given}
-        )
+        return EngineSettings.model_validate({"dtype": dtype, "max_model_len": max(max_length, LEAST_LENGTH), **given})
 
 
 class VllmPoolingRuntime(ArrayRuntime):

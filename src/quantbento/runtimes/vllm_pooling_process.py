@@ -17,20 +17,24 @@ from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes.vllm import SECONDS_TO_END, last_words
 
 
+ENGINE = "quantbento.runtimes.vllm_pooling_engine"
+
+
 class PoolingProcess:
     """Starts the engine, and starts it again for the call after one that it died of."""
 
-    def __init__(self, start: tuple[Any, ...], environment: dict[str, str]) -> None:
+    def __init__(self, start: tuple[Any, ...], environment: dict[str, str], module: str = ENGINE) -> None:
         """Waits until the model is loaded: seconds to minutes.
 
         Args:
             start: arguments of `PoolingEngine`.
             environment: variables that the process has beside this one's.
+            module: what the process runs.
 
         Raises:
             QuantbentoError: the engine does not start.
         """
-        self._start, self._environment = start, {**os.environ, **environment}
+        self._module, self._start, self._environment = module, start, {**os.environ, **environment}
         self._lock = threading.Lock()  # of everything below, for as long as nothing is waited for
         self._starting = threading.Lock()
         self._numbers = itertools.count()
@@ -65,7 +69,7 @@ class PoolingProcess:
                     return
                 log = tempfile.TemporaryFile(prefix="quantbento-vllm-")  # noqa: SIM115 - closed by the reader
                 process = self._process = subprocess.Popen(
-                    [sys.executable, "-m", "quantbento.runtimes.vllm_pooling_engine"],
+                    [sys.executable, "-m", self._module],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
