@@ -45,7 +45,7 @@ def test_a_quantizer_declares_what_the_plan_needs(name):
 @pytest.mark.parametrize("name", registry.RUNTIMES)
 def test_a_runtimes_packages_are_an_extra_of_this_project(name):
     runtime = registry.runtime(name)
-    assert runtime.extra == name and name in EXTRAS
+    assert runtime.extra == {"vllm-pooling": "vllm"}.get(name, name) and runtime.extra in EXTRAS
     assert runtime.modules and runtime.distributions and runtime.devices
 
 

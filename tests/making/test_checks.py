@@ -309,6 +309,33 @@ def test_models_held_in_memory_are_looked_at_too(encoder, tmp_path):
     ]
 
 
+def test_a_model_that_its_runtime_does_not_run_is_found_before_it_is_read(encoder, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(encoder["model"]["path"], folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "electra"}))
+    variants = [{"name": "bf16", "quantizer": "vllm-pooling"}, {"name": "int8", "quantizer": "torch-dynamic"}]
+    recipe = encoder | {"model": {"path": str(folder)}, "variants": variants}
+    [told] = problems(recipe)
+    assert "vllm-pooling does not run feature-extraction by models of the type 'electra'; by bert, " in told
+    plan.check(encoder | {"variants": variants}, None)
+
+
+def test_a_task_that_a_quantizers_runtime_does_not_run_is_refused(tmp_path):
+    recipe = {
+        "schema_version": 1,
+        "name": "digits",
+        "task": "image-classification",
+        "model": {"path": str(tmp_path)},
+        "evaluation": {"factory": "examples.digits:held_out"},
+        "variants": [{"name": "bf16", "quantizer": "vllm-pooling"}],
+    }
+    with pytest.raises(RecipeError) as caught:
+        plan.check(recipe, None)
+    told = "writes models for vllm-pooling, which do not run image-classification"
+    assert any(told in problem for problem in caught.value.problems)
+
+
 def test_a_file_that_is_no_onnx_file_is_found_in_a_dry_run(tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"nothing of the kind")
     (tmp_path / "x.npz").write_bytes(b"nor this")

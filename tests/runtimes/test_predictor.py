@@ -119,6 +119,7 @@ def test_chunks_run_side_by_side_where_the_runtime_allows_it():
     assert [total for total, _ in predictor(inputs)] == [sum(values) for values in inputs]
     assert len(runtime.threads) == 2
     predictor.close()
+    predictor.close()  # once more does no harm
     with pytest.raises(RuntimeError, match="after shutdown"):
         predictor(inputs)
 

@@ -24,7 +24,7 @@ PAIRS = [
     (task, runtime)
     for task in registry.TASKS
     for runtime in registry.RUNTIMES
-    if registry.task(task).contract == registry.runtime(runtime).contract
+    if registry.runs(registry.runtime(runtime), registry.task(task))
 ]
 
 

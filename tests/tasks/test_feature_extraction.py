@@ -21,6 +21,7 @@ TEXTS = [*labelled_texts(20, seed=3)[0], "good", "the film was very good and the
 POOLING = "1_Pooling/config.json"
 CLS = {POOLING: {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False, "word_embedding_dimension": 32}}
 MEAN = {POOLING: {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True, "word_embedding_dimension": 32}}
+LAST = {POOLING: {"pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False, "word_embedding_dimension": 32}}
 STEPS = [("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")]
 MODULES = [
     {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
@@ -57,8 +58,8 @@ def embed(module, task, texts=TEXTS):
 
 @pytest.mark.parametrize(
     ("files", "steps"),
-    [(MEAN, 3), (CLS, 3), (MEAN, 2), (MEAN | PROMPT, 3)],
-    ids=["mean", "cls", "not-normalised", "prompt"],
+    [(MEAN, 3), (CLS, 3), (LAST, 3), (MEAN, 2), (MEAN | PROMPT, 3)],
+    ids=["mean", "cls", "last", "not-normalised", "prompt"],
 )
 def test_embeddings_equal_sentence_transformers(module, folder_with, files, steps):
     from sentence_transformers import SentenceTransformer
@@ -122,7 +123,7 @@ def test_a_dense_step_is_refused(module, folder_with):
     ids=["max", "max-new-format", "two", "none"],
 )
 def test_other_pooling_is_refused(module, folder_with, config, named):
-    with pytest.raises(QuantbentoError, match=f"asks for pooling by {named}; allowed are mean and cls"):
+    with pytest.raises(QuantbentoError, match=f"asks for pooling by {named}; allowed are mean, cls and last"):
         task_of(module, folder_with({POOLING: config}))
 
 
@@ -144,3 +145,19 @@ def test_metrics_compare_direction_not_length(module, tiny_encoder):
     assert worse["min_cosine"] == pytest.approx(0)
     assert worse["mean_cosine"] == pytest.approx(2 / 3)
     assert worse["similarity_spearman"] < 1
+
+
+def test_the_last_token_is_the_last_that_is_no_padding(module, folder_with):
+    task = task_of(module, folder_with(LAST), normalize=False)
+    hidden = np.arange(2 * 3 * 2, dtype=np.float32).reshape(2, 3, 2)
+    batch = {"attention_mask": np.array([[1, 1, 0], [1, 1, 1]])}
+    found = task.postprocess({"last_hidden_state": hidden}, batch)["embedding"]
+    assert task.pooling == "last"
+    assert found.tolist() == [hidden[0, 1].tolist(), hidden[1, 2].tolist()]
+
+
+@pytest.mark.parametrize(("normalize", "expected"), [(True, [0.6, 0.8]), (False, [3, 4])])
+def test_what_a_runtime_pooled_is_normalised_as_the_recipe_says(module, tiny_encoder, normalize, expected):
+    task = task_of(module, tiny_encoder, normalize=normalize)
+    found = task.postprocess({"embedding": np.array([[3, 4]], np.float32)}, {})["embedding"]
+    np.testing.assert_allclose(found, [expected], atol=1e-6)

@@ -48,6 +48,7 @@ QUANTIZERS = {
     "bnb-nf4": "quantbento.quantizers.llm.bitsandbytes:Nf4",
     "bnb-int8": "quantbento.quantizers.llm.bitsandbytes:Int8",
     "gguf": "quantbento.quantizers.gguf.quantizer:Gguf",
+    "vllm-pooling": "quantbento.quantizers.llm.pooling:PoolingCheckpoint",
 }
 # The first runtime of each contract is the one whose full precision is the baseline.
 RUNTIMES = {
@@ -57,6 +58,7 @@ RUNTIMES = {
     "litert": "quantbento.runtimes.litert:LiteRtRuntime",
     "tensorrt": "quantbento.runtimes.tensorrt:TensorRtRuntime",
     "vllm": "quantbento.runtimes.vllm:VllmRuntime",
+    "vllm-pooling": "quantbento.runtimes.vllm_pooling:VllmPoolingRuntime",
     "transformers": "quantbento.runtimes.transformers:TransformersRuntime",
     "llama-cpp": "quantbento.runtimes.llama_cpp:LlamaCppRuntime",
 }
@@ -133,8 +135,12 @@ def identity(kind: str, name: str) -> dict[str, str]:
 def runtime_of(quantizer: Any, task: Any) -> Any:
     """The runtime class that serves a quantizer's artifact for a task: the first one that the quantizer writes for and
     that has the task's contract, or None."""
-    declared = (runtime(name) for name in quantizer.runtimes)
-    return next((found for found in declared if found.contract == task.contract), None)
+    return next((found for found in map(runtime, quantizer.runtimes) if runs(found, task)), None)
+
+
+def runs(runtime: Any, task: Any) -> bool:
+    """Whether a runtime runs models of a task, as both declare it."""
+    return runtime.contract == task.contract and (runtime.model_types is None or task.name in runtime.model_types)
 
 
 def _entry_points(kind: str) -> dict[str, EntryPoint]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbento.core import machine, user_code
-from quantbento.core.errors import QuantbentoError
+from quantbento.core.errors import QuantbentoError, one_of
 from quantbento.inputs import checkpoint
 from quantbento.making import ablation_checks, evaluation_checks, lm_eval_checks, placement, serving_memory
 from quantbento.making.hardware import nearest
@@ -21,6 +21,7 @@ from quantbento.recipe.document import Loc, Problem
 from quantbento.store.atomic import models_path
 from quantbento.tasks.base import Task
 from quantbento.tasks.source import SampleSet, SourceModel
+from quantbento.tasks.text import read_json
 
 REPLACE = "put your own in their place, and take placeholder: true out of the recipe"
 PLACEHOLDERS = {
@@ -94,6 +95,9 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
     findings.notes += [
         told for kind, told in PLACEHOLDERS.items() if kind in inputs.specs and inputs.specs[kind].placeholder
     ]
+    there = call or not (spec.id or spec.factory)
+    if there and not findings.problems and any(variant.runtime.model_types for variant in variants):
+        _model_type(resolved, variants, findings)
     findings.problems += evaluation_checks.problems(resolved.recipe, resolved.task, inputs.read("evaluation"), call)
     findings.problems += ablation_checks.problems(resolved)
     findings.problems += lm_eval_checks.problems(resolved.task, resolved.recipe.evaluation.lm_eval, call)
@@ -136,6 +140,18 @@ def _checkpoint(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findi
     task = resolved.task.create(SourceModel(folder=folder), resolved.options, SampleSet([]))
     findings.attempt(("model",), task.check_files)
     return task
+
+
+def _model_type(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findings: Findings) -> None:
+    """Finds variants whose runtime does not run models of this kind, by `config.json`. A factory is called for it."""
+    model, task = resolved.inputs.model, resolved.task.name
+    folder = findings.attempt(("model",), lambda: model.folder(weights=False) if model.in_hub_format else None)
+    found = read_json(folder / "config.json").get("model_type") if folder else None
+    for variant in variants if folder else ():
+        known = (variant.runtime.model_types or {}).get(task)
+        if known and found not in known:
+            told = f"{variant.runtime.name} does not run {task} by models of the type {found!r}; by {one_of(known)}"
+            findings.problems.append(Problem((*variant.place, "quantizer"), told, f"variant {variant.name!r}"))
 
 
 def _samples(resolved: ResolvedRecipe, kind: str, task: Task | None, findings: Findings) -> None:

@@ -131,7 +131,7 @@ def load(folder: Path, threads: int | None = None, device: str = AUTO) -> Loaded
         ) from error
     if kind.contract == "tokens":
         return TextGenerator(task, runtime, custom_objects)
-    return Predictor(task, runtime, custom_objects, parallel=threads if side_by_side else 1)
+    return Predictor(task, runtime, custom_objects, parallel=threads if side_by_side else kind.calls_at_once)
 
 
 def _custom_objects(folder: Path) -> dict[str, Any]:

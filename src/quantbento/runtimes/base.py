@@ -50,6 +50,10 @@ class Runtime(ABC):
         runs: kinds of full-precision models that it runs as they are; the first runtime that does so for a model
             gives its baseline.
         concurrent: whether several calls may run at once, from several threads, each on the cores it was loaded for.
+        calls_at_once: how many calls it takes at once on any device, where it makes batches of what they bring itself.
+            1: each call is a batch.
+        model_types: by name of task, the `model_type`s of models in hub format that it runs. None: it runs every task
+            of its contract, and every model.
         reference_dtypes: by kind of device, dtypes besides the model's own in which full precision is written for it.
         compiles: whether full precision can be compiled when it is loaded, with `"compile": True` in its config.
         compiles_shapes: whether the first call with inputs of a new shape takes longer than later ones. Speed is that
@@ -71,6 +75,8 @@ class Runtime(ABC):
     gpu_distribution: ClassVar[str | None] = None
     runs: ClassVar[tuple[SourceKind, ...]] = ()
     concurrent: ClassVar[bool] = False
+    calls_at_once: ClassVar[int] = 1
+    model_types: ClassVar[Mapping[str, tuple[str, ...]] | None] = None
     reference_dtypes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     compiles: ClassVar[bool] = False
     compiles_shapes: ClassVar[bool] = False

@@ -33,7 +33,7 @@ class Predictor:
     def __init__(
         self, task: ArrayTask, runtime: ArrayRuntime, custom_objects: dict[str, Any], parallel: int = 1
     ) -> None:
-        """More than one batch at once needs a runtime that is `concurrent`."""
+        """More than one batch at once needs a runtime that is `concurrent`, or has `calls_at_once`."""
         self.task, self.runtime, self.custom_objects = task, runtime, custom_objects
         self.parallel = parallel
         self._pool = ThreadPoolExecutor(parallel, "quantbento") if parallel > 1 else None
@@ -101,6 +101,7 @@ class Predictor:
         """None: reading one array tells less than the metrics do."""
 
     def close(self) -> None:
-        """Ends the threads; the predictor cannot be used afterwards."""
+        """Ends the threads and the engine; the predictor cannot be used afterwards."""
         if self._pool is not None:
             self._pool.shutdown(wait=True)
+        self.runtime.close()

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -114,8 +114,12 @@ class VllmRuntime(LanguageModel):
         raise QuantbentoError(f"vLLM: {why}")
 
     def _last_words(self) -> str:
-        """The engine's own error is the last line of its log that names one."""
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        errors = [line for line in lines if "Error" in line and not line.lstrip().startswith("File")]
-        return (errors or lines or ["it said nothing"])[-1].strip()
+        return last_words(self._log)
+
+
+def last_words(log: IO[bytes]) -> str:
+    """The engine's own error is the last line of its log that names one."""
+    log.seek(0)
+    lines = log.read().decode(errors="replace").strip().splitlines()
+    errors = [line for line in lines if "Error" in line and not line.lstrip().startswith("File")]
+    return (errors or lines or ["it said nothing"])[-1].strip()

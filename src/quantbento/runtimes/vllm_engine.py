@@ -62,7 +62,7 @@ def _prompts(ids: list[list[int]]) -> list[Any]:
 
 
 def main() -> None:
-    asked, answers = sys.stdin.buffer, _private_stdout()
+    asked, answers = sys.stdin.buffer, private_stdout()
     engine = Engine()
     while True:
         try:
@@ -75,12 +75,12 @@ def main() -> None:
             import traceback
 
             traceback.print_exc()
-            answer = (False, _reason(error))
+            answer = (False, reason(error))
         pickle.dump(answer, answers)
         answers.flush()
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The error in one line. For wrong settings (pydantic's error), the first line only says how many are wrong."""
     lines = (line.strip() for line in str(error).splitlines())
     if told := next((line for line in lines if line.startswith("Value error, ")), None):
@@ -88,7 +88,7 @@ def _reason(error: Exception) -> str:
     return summary(error)
 
 
-def _private_stdout() -> BinaryIO:
+def private_stdout() -> BinaryIO:
     """Keeps stdout for the answers. What libraries print goes to stderr from here on."""
     kept = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -14,7 +14,7 @@ from quantbento.tasks.image_feature_extraction import ImageFeatureExtraction
 from quantbento.tasks.source import SampleSet, SourceModel
 from quantbento.tasks.text import TextInputs, TextOptions, TextTask, read_json
 
-Pooling = Literal["mean", "cls"]
+Pooling = Literal["mean", "cls", "last"]
 
 
 class FeatureExtractionOptions(TextOptions):
@@ -59,10 +59,16 @@ class FeatureExtraction(EmbeddingTask, TextTask):
         return cls(TextInputs.load(folder, config["text"]), config["pooling"], config["normalize"])
 
     def postprocess(self, outputs: Arrays, batch: Arrays) -> Arrays:
-        """(texts, tokens, width) to (texts, width). The mean leaves out padding."""
+        """(texts, tokens, width) to (texts, width). The mean and the last token leave out padding. A runtime that pools
+        itself gives `embedding`, (texts, width)."""
+        if "embedding" in outputs:
+            pooled = outputs["embedding"].astype(np.float32, copy=False)
+            return {"embedding": normalized(pooled) if self.normalize else pooled}
         hidden = outputs["last_hidden_state"].astype(np.float32, copy=False)
         if self.pooling == "cls":
             pooled = hidden[:, 0]
+        elif self.pooling == "last":
+            pooled = hidden[np.arange(len(hidden)), batch["attention_mask"].sum(1) - 1]
         else:
             mask = batch["attention_mask"][..., None].astype(np.float32)
             pooled = (hidden * mask).sum(1) / np.maximum(mask.sum(1), 1e-9)
@@ -107,4 +113,6 @@ def _pooling(path: Path) -> Pooling:
         return "mean"
     if modes <= {"cls", "cls_token"} and modes:
         return "cls"
-    raise QuantbentoError(f"{path} asks for pooling by {sorted(modes) or 'nothing'}; allowed are mean and cls")
+    if modes <= {"last", "lasttoken"} and modes:
+        return "last"
+    raise QuantbentoError(f"{path} asks for pooling by {sorted(modes) or 'nothing'}; allowed are mean, cls and last")

@@ -32,6 +32,7 @@ SPECIAL_TOKENS = 2
 
 class TextOptions(TaskOptions):
     max_length: int | None = Field(None, gt=0, description="tokens kept per text; the model's own limit by default")
+    engine: dict[str, Any] = Field({}, description="settings of the runtime's engine, for judging and for serving")
 
 
 class TextInputs:
