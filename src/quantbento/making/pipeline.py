@@ -158,6 +158,7 @@ def load(resolved: ResolvedRecipe, workspace: Path, progress: Progress) -> tuple
     for note in task.notes:
         progress.say(note)
     job = Job(source, task, workspace, custom_objects=custom_objects, engine=resolved.engine, progress=progress)
+    job.adapters = recipe.model.adapters
     for item in shapes.inputs:
         task.check(item)
     if recipe.calibration:
