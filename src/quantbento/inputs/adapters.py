@@ -51,8 +51,8 @@ def problems(folder: Path, linears: Mapping[str, tuple[int, int]]) -> list[str]:
     init = config.get("init_lora_weights")
     if isinstance(init, str) and init.lower().startswith(CHANGES_BASE):
         found.append(
-            f"{folder} was begun with init_lora_weights={init!r}, which changes the base model too; save it with PEFT's "
-            "path_initial_model_for_weight_conversion, which makes a plain adapter of it"
+            f"{folder} was begun with init_lora_weights={init!r}, which changes the base model too; save it with "
+            "PEFT's path_initial_model_for_weight_conversion, which makes a plain adapter of it"
         )
     if not (folder / WEIGHTS).is_file():
         told = "has no adapter_model.safetensors"

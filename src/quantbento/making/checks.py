@@ -14,7 +14,7 @@ from typing import Any
 from quantbento.core import machine, user_code
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
-from quantbento.making import ablation_checks, evaluation_checks, lm_eval_checks, placement
+from quantbento.making import ablation_checks, adapter_checks, evaluation_checks, lm_eval_checks, placement
 from quantbento.making.hardware import nearest
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant
 from quantbento.recipe.document import Loc, Problem
@@ -91,6 +91,7 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
     ]
     findings.problems += evaluation_checks.problems(resolved.recipe, resolved.task, inputs.read("evaluation"), call)
     findings.problems += ablation_checks.problems(resolved)
+    findings.problems += adapter_checks.variant_problems(resolved, variants)
     findings.problems += lm_eval_checks.problems(resolved.task, resolved.recipe.evaluation.lm_eval, call)
     for name, code in {} if call else resolved.recipe.custom_objects.items():
         findings.attempt(("custom_objects", name), partial(user_code.identity, code))
@@ -109,6 +110,7 @@ def _checkpoint(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findi
             told = variant.quantizer.preflight(facts, variant.options)
             label = f"variant {variant.name!r}"
             findings.problems += [Problem(variant.place, problem, label) for problem in told]
+        findings.problems += adapter_checks.folder_problems(model.spec.adapters, facts.linears)
         _needs(facts, len(variants), findings)
     task = resolved.task.create(SourceModel(folder=folder), resolved.options, SampleSet([]))
     findings.attempt(("model",), task.check_files)

@@ -12,7 +12,7 @@ from typing import Any
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
-from quantbento.judging import benchmark, canonical, robustness
+from quantbento.judging import adapters, benchmark, canonical, robustness
 from quantbento.judging.closer import look_closer
 from quantbento.judging.evaluate import answers, checked_rows, compare, recovery
 from quantbento.judging.evaluation.base import Outcome
@@ -187,6 +187,9 @@ class Maker:
                 with progress.stage(f"{row.name}: estimate noise"):
                     before = Outcome(references.rows, references.answers)
                     look_closer(row, self.job.task, self.samples, before, Outcome(own, given))
+                for name, full in references.adapters.items():
+                    with progress.stage(f"{row.name}: evaluate with the adapter {name}"):
+                        row.adapters[name] = adapters.examine(loaded, name, full, self.samples, self._better)
                 if spec := self.plan.recipe.evaluation.lm_eval:
                     answered = scores(loaded, spec, row.name, progress)
                     row.lm_eval = beside_baseline(answered, references.lm_eval)
@@ -196,7 +199,7 @@ class Maker:
     def _results(self, row: VariantRow, variant: ResolvedVariant, speedup: float) -> list[GateResult]:
         tasks, base_tasks, directions = gated(row.lm_eval)
         assert row.size_ratio is not None
-        return judge(
+        alone = judge(
             variant.gates,
             row.metrics | tasks,
             self.references.baseline.metrics | base_tasks,
@@ -204,6 +207,20 @@ class Maker:
             speedup=speedup,
             size_ratio=row.size_ratio,
             intervals=row.intervals,
+            primary=self.plan.resolved.recovering,
+        )
+        return adapters.worst(alone, {name: self._with_adapter(found, variant) for name, found in row.adapters.items()})
+
+    def _with_adapter(self, found: dict[str, Any], variant: ResolvedVariant) -> list[GateResult]:
+        """The same gates; those on speed and size, which are the model's, pass."""
+        return judge(
+            variant.gates,
+            found["metrics"],
+            found["baseline"],
+            self._better,
+            speedup=math.inf,
+            size_ratio=0.0,
+            intervals=found["intervals"],
             primary=self.plan.resolved.recovering,
         )
 

@@ -75,6 +75,7 @@ class Quantizer(ABC):
         keeps: the option that lists fnmatch patterns of layers to keep in full precision, if there is one.
         raises: the option that lists fnmatch patterns of layers in 8 bit where the others have 4, if there is one.
         usual_for: `quantbento init` proposes it for models whose weights are mostly in such layers.
+        takes_adapters: whether LoRA adapters can run beside what it makes, where its runtime has them.
     """
 
     declares: ClassVar[tuple[str, ...]] = ("name", "scheme", "runtimes", "starts_from", "modules", "distributions")
@@ -95,6 +96,7 @@ class Quantizer(ABC):
     keeps: ClassVar[str | None] = None
     raises: ClassVar[str | None] = None
     usual_for: ClassVar[tuple[Layers, ...]] = ("linear", "convolution")
+    takes_adapters: ClassVar[bool] = True
 
     def needs(self, options: Any) -> Data | None:
         """The samples that it cannot do without, with these options; by default `data`."""

@@ -72,7 +72,7 @@ class LanguageModel(Runtime):
         """
         if name is not None and name not in self.adapters:
             has = one_of(self.adapters) if self.adapters else "none"
-            raise QuantbentoError(f"there is no adapter {name!r}{did_you_mean(name, self.adapters)}; loaded: {has}")
+            raise QuantbentoError(f"there is no adapter {name!r} (loaded: {has}){did_you_mean(name, self.adapters)}")
         other = copy.copy(self)
         other.adapter = name
         return other

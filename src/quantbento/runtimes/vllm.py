@@ -29,7 +29,7 @@ SECONDS_TO_END = 20
 
 
 class VllmRuntime(LanguageModel):
-    """`config["engine"]` holds the recipe's `EngineSettings`, and `config["adapters"]` the ranks of adapters by name."""
+    """`config["engine"]` holds the recipe's `EngineSettings`, `config["adapters"]` the ranks of adapters by name."""
 
     name = "vllm"
     modules = ("vllm", "transformers")

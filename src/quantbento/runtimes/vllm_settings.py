@@ -3,6 +3,7 @@ it."""
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -65,17 +66,25 @@ class EngineSettings(BaseModel):
 
     def command_line(self) -> list[str]:
         """The same for `python -m vllm.entrypoints.openai.api_server`."""
-        line: list[str] = []
-        for name, value in self.arguments().items():
-            flag = f"--{name.replace('_', '-')}"
-            line += [flag] if value is True else [flag, str(value)]
-        return line
+        return flags(self.arguments())
 
     def environment(self) -> dict[str, str]:
         """Environment variables that a process must have before it imports vLLM."""
         # A process that already has threads must not fork.
         spawn = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
         return spawn | {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+
+
+def flags(arguments: dict[str, Any]) -> list[str]:
+    """Keyword arguments of vLLM's `EngineArgs` as its command line has them."""
+    line: list[str] = []
+    for name, value in arguments.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            line.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            line += [f"--{flag}", json.dumps(value) if isinstance(value, dict) else str(value)]
+    return line
 
 
 def runs_on_cpu() -> bool:
