@@ -64,8 +64,10 @@ def merged(job, two, tmp_path_factory):
 
 def test_vllm_has_room_for_the_largest_rank():
     assert lora_arguments({}) == {}
-    made = lora_arguments({"red": 4, "blue": 17})
-    assert made == {"enable_lora": True, "max_lora_rank": 32, "max_loras": 2, "max_cpu_loras": 2}
+    red, blue = {"rank": 4, "modules": ["v_proj", "q_proj"]}, {"rank": 17, "modules": ["q_proj"]}
+    made = lora_arguments({"red": red, "blue": blue})
+    rooms = {"enable_lora": True, "max_lora_rank": 32, "max_loras": 2, "max_cpu_loras": 2}
+    assert made == rooms | {"lora_target_modules": ["q_proj", "v_proj"]}
 
 
 def test_an_adapter_lies_in_a_folder_of_its_name(tmp_path):

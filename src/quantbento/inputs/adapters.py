@@ -89,35 +89,45 @@ def rank_of(config: Mapping[str, Any], folder: Path) -> int:
     return rank
 
 
-def write(adapters: Mapping[str, Path], artifact: Path) -> dict[str, int]:
-    """Copies adapters into an artifact, and returns their ranks by name. Where the base model lay when they were
-    trained does not go along: it is a path of that machine."""
-    ranks = {}
+def write(adapters: Mapping[str, Path], artifact: Path) -> dict[str, dict[str, Any]]:
+    """Copies adapters into an artifact, and returns what its `runtime_config` says of each, by name. Where the base
+    model lay when they were trained does not go along: it is a path of that machine."""
+    told = {}
     for name, target in adapter_folders(artifact, adapters).items():
         config = configuration(adapters[name])
         target.mkdir(parents=True)
         link_or_copy((adapters[name] / WEIGHTS).resolve(), target / WEIGHTS)
         kept = json.dumps({**config, "base_model_name_or_path": None}, indent=2)
         (target / CONFIG).write_text(kept, encoding="utf-8")
-        ranks[name] = rank_of(config, adapters[name])
-    return ranks
+        modules = sorted({layer.rpartition(".")[2] for layer, _, _ in _parts(adapters[name])})
+        told[name] = {"rank": rank_of(config, adapters[name]), "modules": modules}
+    return told
 
 
 def _unfitting(folder: Path, rank: int, linears: Mapping[str, tuple[int, int]]) -> Iterator[str]:
     """One line for what does not fit the model: the first layer of each kind, and how many."""
     unknown, sizes = [], []
-    for name, (_, shape) in tensors(folder).items():
-        layer, _, part = name.removeprefix(PREFIX).rpartition(".lora_")
+    for layer, part, shape in _parts(folder):
+        if layer == "lm_head":
+            yield f"{folder} adapts lm_head, which vLLM cannot score with beside a model; {MERGE}"
+            return
         size = linears.get(layer)
         if size is None:
-            unknown.append(layer or name)
+            unknown.append(layer)
             continue
         outputs, inputs = size
         wanted = [rank, inputs] if part.startswith("A") else [outputs, rank]
         if shape != wanted:
             sizes.append(f"{layer} needs lora_{part} of {wanted}, not {shape}")
     if unknown:
-        told = f"{folder} is for another model: it adapts {unknown[0]}, and {len(set(unknown)) - 1} more"
-        yield f"{told}, which this one has not as linear layers (it has {one_of(sorted(linears)[:3])}, ...)"
+        told = f"{folder} is for another model: {len(set(unknown))} of the layers it adapts, as {unknown[0]}, are no"
+        yield f"{told} linear layers of this one (it has {one_of(sorted(linears)[:3])}, ...)"
     if sizes:
         yield f"{folder} is for a model of other sizes: {sizes[0]} ({len(sizes)} in all)"
+
+
+def _parts(folder: Path) -> Iterator[tuple[str, str, list[int]]]:
+    """The layer, the part (`A.weight`, `B.weight`) and the shape of each of an adapter's tensors."""
+    for name, (_, shape) in tensors(folder).items():
+        layer, _, part = name.removeprefix(PREFIX).rpartition(".lora_")
+        yield (layer, part, shape) if layer else (name, "", shape)

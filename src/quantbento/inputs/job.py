@@ -9,7 +9,7 @@ from typing import Any
 from quantbento.core.machine import package_versions
 from quantbento.core.progress import Progress, Silent
 from quantbento.core.stage_cache import StageCache
-from quantbento.inputs import adapters, gguf
+from quantbento.inputs import adapters, draft_models, gguf
 from quantbento.inputs.onnx_export import export
 from quantbento.inputs.onnx_graph import CanonicalGraph, canonical
 from quantbento.inputs.onnx_traces import strip_file
@@ -100,11 +100,16 @@ class Job:
         runtime: type[Runtime],
         runtime_config: dict[str, Any],
         devices: tuple[str, ...] | None = None,
+        engine: dict[str, Any] | None = None,
     ) -> None:
         """Turns a folder that a model was written to into an artifact that runs on some kinds of devices, by default
-        all of the runtime's. What exporters note in an ONNX file does not go along, whoever wrote it."""
+        all of the runtime's, with settings of its engine, by default the recipe's. What exporters note in an ONNX file
+        does not go along, whoever wrote it."""
         if (folder / MODEL).is_file():
             strip_file(folder / MODEL)
+        settings = self.engine if engine is None else engine
+        if runtime.Settings is not None:
+            settings = draft_models.keep(settings, folder)
         if self.adapters:
             runtime_config = {**runtime_config, "adapters": adapters.write(self.adapters, folder)}
-        artifact.write(folder, self.task, runtime, runtime_config, self.custom_objects, self.engine, devices)
+        artifact.write(folder, self.task, runtime, runtime_config, self.custom_objects, settings, devices)

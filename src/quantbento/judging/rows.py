@@ -55,6 +55,8 @@ class VariantRow:
             probable token; `perplexity_ratio`; and `mean_stderr`, `same_top_stderr`, `perplexity_ratio_stderr`.
         adapters: of a language model, by LoRA adapter beside it, what was measured with it: `metrics`, those of the
             `baseline` with it, `recovery`, `intervals` and `kl`.
+        decoding: of speculative decoding or prefix caching, the variant beside the same model in an engine without: see
+            `quantbento.judging.decoding.compared`.
         mixed: how layers fell back to more bits: the `goal`, every step with the `kept` layers, its `metrics` and
             `avg_bits`, and whether it `holds`.
         error: why the variant could not be made, if it could not.
@@ -87,6 +89,7 @@ class VariantRow:
     lm_eval: dict[str, dict[str, Any]] = field(default_factory=dict)
     kl: dict[str, float] = field(default_factory=dict)
     adapters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    decoding: dict[str, Any] = field(default_factory=dict)
     mixed: dict[str, Any] | None = None
     gates: list[dict[str, Any]] = field(default_factory=list)
     passed: bool = False

@@ -14,7 +14,7 @@ from typing import Any
 from quantbento.core import machine, user_code
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
-from quantbento.making import ablation_checks, adapter_checks, evaluation_checks, lm_eval_checks, placement
+from quantbento.making import ablation_checks, adapter_checks, engines, evaluation_checks, lm_eval_checks, placement
 from quantbento.making.hardware import nearest
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant
 from quantbento.recipe.document import Loc, Problem
@@ -110,6 +110,8 @@ def _checkpoint(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findi
             told = variant.quantizer.preflight(facts, variant.options)
             label = f"variant {variant.name!r}"
             findings.problems += [Problem(variant.place, problem, label) for problem in told]
+            if draft := engines.draft_problem(variant.engine, variant.place, folder, label):
+                findings.problems.append(draft)
         findings.problems += adapter_checks.folder_problems(model.spec.adapters, facts.linears)
         _needs(facts, len(variants), findings)
     task = resolved.task.create(SourceModel(folder=folder), resolved.options, SampleSet([]))

@@ -11,9 +11,11 @@ from typing import Any
 
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
+from quantbento.inputs import draft_models
 from quantbento.inputs.job import Job
 from quantbento.judging import adapters, benchmark, canonical, robustness
 from quantbento.judging.closer import look_closer
+from quantbento.judging.decoding import Comparison
 from quantbento.judging.evaluate import answers, checked_rows, compare, recovery
 from quantbento.judging.evaluation.base import Outcome
 from quantbento.judging.gates import judge
@@ -24,10 +26,12 @@ from quantbento.judging.references import References
 from quantbento.judging.report import card
 from quantbento.judging.rows import Report, VariantRow
 from quantbento.making.cache import depends_on, kept_evaluation
+from quantbento.making.engines import judged
 from quantbento.making.fingerprint import FINGERPRINT
 from quantbento.making.mixed.mix import failed_on_a_metric, mix
 from quantbento.making.plan import Plan
 from quantbento.making.resolve import ResolvedVariant
+from quantbento.recipe import Variant
 from quantbento.recipe.gates import GateResult
 from quantbento.runtimes import artifact
 from quantbento.runtimes.loaded import LoadedModel
@@ -113,7 +117,7 @@ class Maker:
         start = time.perf_counter()
         with job.progress.stage(f"{row.name}: quantize"):
             done = variant.quantizer.quantize(job, variant.options, folder)
-            job.complete(folder, variant.runtime, done.runtime_config, variant.devices)
+            job.complete(folder, variant.runtime, done.runtime_config, variant.devices, variant.engine)
         row.quantize_seconds = time.perf_counter() - start
         row.quantized = {
             "counts": done.counts,
@@ -135,7 +139,7 @@ class Maker:
             job.progress.say(f"{row.name}: {note}")
 
     def _judge(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
-        progress, references = self.job.progress, self.references
+        progress, references, decoding = self.job.progress, self.references, None
         settings, inputs = self.plan.recipe.benchmark, self.samples.inputs
         baseline, same = references.baseline, references.of_runtime(row.runtime)
         with progress.stage(f"{row.name}: reload"):
@@ -158,6 +162,11 @@ class Maker:
                     few = inputs[: settings.items]
                     found = benchmark.footprint(loaded, folder, few, self.threads)
                     row.peak_memory_bytes, row.load_seconds = found.peak_memory_bytes, found.load_seconds
+            if variant.decodes_otherwise:
+                decoding = Comparison(row.name, folder, inputs, references.settings, self.threads, progress)
+                decoding.observe(loaded)
+        if decoding is not None:
+            row.decoding = {"settings": judged(variant.engine), **decoding.result()}
         for note in filter(None, [*robustness.problems(row.robustness), benchmark.unsteady(timings)]):
             progress.say(f"{row.name}: {note}")
         results = self._results(row, variant, speed.median)
@@ -238,7 +247,7 @@ class Maker:
             "references": [asdict(r) for r in references],
             "environment": self.report.environment,
             "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude=ELSEWHERE)
-            | {"variants": [variant.spec.model_dump(mode="json", exclude_defaults=True)]},
+            | {"variants": [_without_paths(variant.spec)]},
             "source": self.plan.source,
         }
         labels = {
@@ -261,3 +270,9 @@ class Maker:
         name = recipe.model_name(variant.spec)
         card.write(folder, name, content, self.plan.identities.get("evaluation") or {})
         return store.save(name, folder, content, labels, metadata)
+
+
+def _without_paths(spec: Variant) -> dict[str, Any]:
+    """What a manifest says of a variant: of its draft model only the name."""
+    told = spec.model_dump(mode="json", exclude_defaults=True)
+    return {**told, "engine": draft_models.without_paths(spec.engine)} if spec.engine else told

@@ -39,6 +39,7 @@ class Variant(Strict):
     name: Name
     quantizer: str
     options: dict[str, Any] = {}
+    engine: dict[str, Any] = Field({}, description="settings of its engine beside task_options.engine")
     gates: Gates = Gates()
     mixed: Mixed | None = Field(None, description="layers get more bits until a goal holds")
     on_fail: Literal["mixed"] | None = Field(None, description="mixed: repair a variant whose gate on a metric failed")

@@ -1,6 +1,6 @@
 """LoRA adapters that lie beside a model, in the folder `adapters/NAME` of its artifact.
 
-`runtime_config["adapters"]` has their names with their ranks.
+`runtime_config["adapters"]` says of each, by name, its `rank` and the `modules` that it adapts, as `q_proj`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+Adapters = Mapping[str, dict[str, Any]]  # `runtime_config["adapters"]`
 FOLDER = "adapters"
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for (vllm.config.lora.MaxLoRARanks)
 TOGETHER = 8  # adapters whose requests run in one batch; each takes memory of the largest rank
@@ -19,17 +20,19 @@ def adapter_folders(artifact: Path, names: Iterable[str]) -> dict[str, Path]:
     return {name: artifact / FOLDER / name for name in names}
 
 
-def lora_arguments(ranks: Mapping[str, int]) -> dict[str, Any]:
-    """What vLLM's `EngineArgs` need for adapters of these ranks; nothing without adapters.
+def lora_arguments(adapters: Adapters) -> dict[str, Any]:
+    """What vLLM's `EngineArgs` need for these adapters; nothing without adapters.
 
-    vLLM has room for some ranks only: adapters are padded to the next of them.
+    vLLM has room for some ranks only: adapters are padded to the next of them. Modules that none adapts have none: vLLM
+    cannot score several prompts together where `lm_head` has room for adapters (0.32).
     """
-    if not ranks:
+    if not adapters:
         return {}
-    largest = next(room for room in RANKS if room >= max(ranks.values()))
+    rank = max(adapter["rank"] for adapter in adapters.values())
     return {
         "enable_lora": True,
-        "max_lora_rank": largest,
-        "max_loras": min(len(ranks), TOGETHER),
-        "max_cpu_loras": len(ranks),
+        "max_lora_rank": next(room for room in RANKS if room >= rank),
+        "max_loras": min(len(adapters), TOGETHER),
+        "max_cpu_loras": len(adapters),
+        "lora_target_modules": sorted({module for adapter in adapters.values() for module in adapter["modules"]}),
     }

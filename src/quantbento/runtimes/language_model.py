@@ -77,6 +77,11 @@ class LanguageModel(Runtime):
         other.adapter = name
         return other
 
+    def counters(self) -> dict[str, float]:
+        """What the engine counts of prefixes and guessed tokens since it started, by vLLM's names without `vllm:`;
+        empty for engines that do neither."""
+        return {}
+
     @property
     @abstractmethod
     def max_model_len(self) -> int | None:

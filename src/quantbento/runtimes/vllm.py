@@ -29,7 +29,7 @@ SECONDS_TO_END = 20
 
 
 class VllmRuntime(LanguageModel):
-    """`config["engine"]` holds the recipe's `EngineSettings`, `config["adapters"]` the ranks of adapters by name."""
+    """`config["engine"]` holds the recipe's `EngineSettings`, `config["adapters"]` the adapters in the folder."""
 
     name = "vllm"
     modules = ("vllm", "transformers")
@@ -43,11 +43,11 @@ class VllmRuntime(LanguageModel):
     Settings = EngineSettings
 
     def __init__(
-        self, folder: Path, settings: EngineSettings, threads: int, adapters: dict[str, int] | None = None
+        self, folder: Path, settings: EngineSettings, threads: int, adapters: dict[str, Any] | None = None
     ) -> None:
-        """`adapters` are ranks by name, of adapters in the folder."""
-        ranks = adapters or {}
-        self.adapters = tuple(ranks)
+        """`adapters` as in `quantbento.runtimes.adapters`."""
+        given = adapters or {}
+        self.adapters = tuple(given)
         self._log = tempfile.TemporaryFile(prefix="quantbento-vllm-")  # noqa: SIM115 - closed with the process
         environment = {**os.environ, **settings.environment(), "OMP_NUM_THREADS": str(threads)}
         self._process = subprocess.Popen(
@@ -57,8 +57,8 @@ class VllmRuntime(LanguageModel):
             stderr=self._log,
             env=environment,
         )
-        places = {name: str(path) for name, path in adapter_folders(folder, ranks).items()}
-        self._ask("start", str(folder), settings.arguments() | lora_arguments(ranks), places)
+        places = {name: str(path) for name, path in adapter_folders(folder, given).items()}
+        self._ask("start", str(folder), settings.arguments(folder) | lora_arguments(given), places)
 
     @classmethod
     def load(cls, folder: Path, config: dict[str, Any], *, threads: int, device: str = "cpu") -> Self:
@@ -83,6 +83,9 @@ class VllmRuntime(LanguageModel):
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Generated]:
         done = self._ask("generate", [list(p) for p in prompts], asdict(sampling), self.adapter)
         return [Generated(*each) for each in done]
+
+    def counters(self) -> dict[str, float]:
+        return self._ask("counters")
 
     def peak_memory_bytes(self) -> int | None:
         return self._ask("peak_memory_bytes")

@@ -13,6 +13,7 @@ import numpy as np
 from quantbento.core.errors import summary
 from quantbento.core.machine import peak_memory_bytes
 
+COUNTED = ("prefix_cache_", "spec_decode_")  # of vLLM's metrics
 MOST_TOP = 128  # tokens listed per position; vLLM's default limit is 20
 
 
@@ -28,7 +29,7 @@ class Engine:
 
         # vLLM numbers them from 1.
         self._adapters = {n: LoRARequest(n, i, path) for i, (n, path) in enumerate(adapters.items(), start=1)}
-        self.llm = LLM(model=folder, max_logprobs=MOST_TOP, disable_log_stats=True, **arguments)
+        self.llm = LLM(model=folder, max_logprobs=MOST_TOP, disable_log_stats=False, **arguments)
 
     def score(self, windows: list[list[int]], top: int, adapter: str | None = None) -> dict[str, np.ndarray]:
         """See `LanguageModel.score`. vLLM lists the token that follows first, then the most probable."""
@@ -62,6 +63,11 @@ class Engine:
 
     def max_model_len(self) -> int:
         return self.llm.llm_engine.model_config.max_model_len
+
+    def counters(self) -> dict[str, float]:
+        """See `LanguageModel.counters`."""
+        found = {metric.name.removeprefix("vllm:"): getattr(metric, "value", None) for metric in self.llm.get_metrics()}
+        return {name: value for name, value in found.items() if value is not None and name.startswith(COUNTED)}
 
     def peak_memory_bytes(self) -> int:
         return peak_memory_bytes()

@@ -20,12 +20,13 @@ class Engine(ABC):
         settings: of the service.
 
     Attributes:
-        adapters: the ranks of the LoRA adapters beside it; a request's `model` names one of them, or the model alone.
+        adapters: the LoRA adapters beside it (`quantbento.runtimes.adapters`); `model` names one, or
+            the model alone.
     """
 
     def __init__(self, stored: store.StoredModel, names: list[str], settings: GenerationSettings) -> None:
         self.stored, self.names, self.settings = stored, names, settings
-        self.adapters: dict[str, int] = artifact.describe(stored.path)["runtime_config"].get("adapters", {})
+        self.adapters: dict[str, Any] = artifact.describe(stored.path)["runtime_config"].get("adapters", {})
 
     @property
     def every_name(self) -> list[str]:

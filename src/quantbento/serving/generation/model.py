@@ -117,8 +117,8 @@ class ServedLanguageModel(Served):
         return [self.stored.tag, self.stored.tag.partition(":")[0]]
 
     @cached_property
-    def adapters(self) -> dict[str, int]:
-        """The ranks of the LoRA adapters beside the model, by the name that requests ask for."""
+    def adapters(self) -> dict[str, Any]:
+        """The LoRA adapters beside the model, by the name that requests ask for."""
         return artifact.describe(self.stored.path)["runtime_config"].get("adapters", {})
 
     def every_name(self) -> list[str]:

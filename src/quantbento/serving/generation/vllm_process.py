@@ -34,7 +34,7 @@ class VLLMProcess:
         settings: EngineSettings,
         max_tokens: int,
         tool_parser: str | None = None,
-        adapters: dict[str, int] | None = None,
+        adapters: dict[str, Any] | None = None,
     ) -> VLLMProcess:
         """Starts the engine's process and waits until it has loaded the model: seconds to minutes.
 
@@ -44,7 +44,7 @@ class VLLMProcess:
             settings: as the model was judged with.
             max_tokens: new tokens of a request that does not say, and the most for any.
             tool_parser: vLLM's name of how the model's tool calls read; None where chats have no tools.
-            adapters: ranks of LoRA adapters in the folder, by the name that requests ask for.
+            adapters: LoRA adapters in the folder, as `quantbento.runtimes.adapters` has them.
 
         Raises:
             QuantbentoError: there is no such parser.
@@ -67,7 +67,7 @@ class VLLMProcess:
                 "--lora-modules",
                 *(f"{name}={place}" for name, place in adapter_folders(folder, adapters).items()),
             ]
-        arguments = make_arg_parser(FlexibleArgumentParser()).parse_args([*line, *settings.command_line()])
+        arguments = make_arg_parser(FlexibleArgumentParser()).parse_args([*line, *settings.command_line(folder)])
         context = UsageContext.OPENAI_API_SERVER
         config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(context)
         return cls(AsyncLLM.from_vllm_config(config, usage_context=context), arguments)
