@@ -20,8 +20,8 @@ class Engine(ABC):
         settings: of the service.
 
     Attributes:
-        adapters: the LoRA adapters beside it (`quantbento.runtimes.adapters`); `model` names one, or
-            the model alone.
+        adapters: the LoRA adapters beside it (`quantbento.runtimes.adapters`); `model` names one,
+            or the model alone.
     """
 
     def __init__(self, stored: store.StoredModel, names: list[str], settings: GenerationSettings) -> None:

@@ -36,14 +36,14 @@ class GenerationGuard:
         app: App,
         limits: GenerationSettings,
         broken_rule: BrokenRule | None = None,
-        names: Callable[[], list[str]] | None = None,
+        names: Callable[[], list[str] | None] = lambda: None,
     ) -> None:
         """
         Args:
             app: the engine's.
             limits: the service's settings.
             broken_rule: names the rule for prompts that a checked request breaks, and may take a moment.
-            names: what requests may call the model; without, the engine says it.
+            names: what requests may call the model; None where the engine is left to say it.
         """
         self.app, self.limits, self.broken_rule, self.names = app, limits, broken_rule, names
 
@@ -59,7 +59,7 @@ class GenerationGuard:
             message, field = problem(error, request)
             await openai_error(400, message, field)(scope, receive, send)
             return
-        if self.names and checked.model and checked.model not in (names := self.names()):
+        if checked.model and (names := self.names()) and checked.model not in names:
             await openai_error(404, no_such_model(checked.model, names), "model")(scope, receive, send)
             return
         if self.broken_rule and (rule := await asyncio.to_thread(self.broken_rule, checked)):

@@ -58,7 +58,7 @@ class ServedLanguageModel(Served):
     def __init__(self, settings: GenerationSettings, default: str | None = None, packed: Packed | None = None) -> None:
         super().__init__(settings, "text-generation", default, packed)
         rule = self._broken_rule if settings.screen_file else None
-        guarded = GenerationGuard(self._answer, settings, rule, self.every_name)
+        guarded = GenerationGuard(self._answer, settings, rule, self._every_name)
         routes = [Route(MODELS, self._models), *(Route(path, guarded, methods=["POST"]) for path in REQUESTS)]
         for path, request in TOKENIZING.items():
             endpoint = TokenizingEndpoint(path, self.ready_engine, settings, self._broken_rule_of)
@@ -95,13 +95,14 @@ class ServedLanguageModel(Served):
             InvalidArgument: 400, the prompt is blank, longer than the model takes, or breaks a rule of `screen_file`.
         """
         start = time.perf_counter()
-        if model and model not in self.every_name():
-            raise NotFound(f"model: {no_such_model(model, self.every_name())}")
-        adapter = model if model in self.adapters else None
+        if model and (names := self._every_name()) and model not in names:
+            raise NotFound(f"model: {no_such_model(model, names)}")
         if self._screen and (rule := await asyncio.to_thread(self._screen.broken_rule, [prompt])):
             raise InvalidArgument(f"prompt: {REFUSED} {rule}")
         try:
-            text, tokens = await self.ready_engine().complete(prompt, max_tokens, temperature, adapter)
+            engine = self.ready_engine()
+            adapter = model if model in engine.adapters else None
+            text, tokens = await engine.complete(prompt, max_tokens, temperature, adapter)
         except InvalidInput as error:
             raise InvalidArgument(error.message) from None
         except Exception:
@@ -117,18 +118,13 @@ class ServedLanguageModel(Served):
         return [self.stored.tag, self.stored.tag.partition(":")[0]]
 
     @cached_property
-    def adapters(self) -> dict[str, Any]:
-        """The LoRA adapters beside the model, by the name that requests ask for."""
-        return artifact.describe(self.stored.path)["runtime_config"].get("adapters", {})
-
-    def every_name(self) -> list[str]:
-        """What `model` may be in a request: a name of the model, or an adapter's."""
-        return [*self.names(), *self.adapters]
-
-    @cached_property
     def _screen(self) -> Screen | None:
         path = self.settings.screen_file
         return None if path is None else Screen.read(path)
+
+    def _every_name(self) -> list[str] | None:
+        """What `model` may be in a request; None while it is starting, which `_answer` says."""
+        return self.ready_engine().every_name if self.ready else None
 
     def _broken_rule_of(self, text: str) -> str | None:
         return None if self._screen is None else self._screen.broken_rule([text])
@@ -173,12 +169,12 @@ class ServedLanguageModel(Served):
 
     async def _models(self, request: Request) -> Response:
         try:
-            limit = self.ready_engine().max_model_len
+            engine = self.ready_engine()
         except EngineUnavailable as error:
             return openai_error(503, str(error))
-        card = {"object": "model", "created": 0, "owned_by": "quantbento", "max_model_len": limit}
+        card = {"object": "model", "created": 0, "owned_by": "quantbento", "max_model_len": engine.max_model_len}
         models = [{"id": name, **card} for name in self.names()]
-        models += [{"id": name, **card, "parent": self.names()[0]} for name in self.adapters]
+        models += [{"id": name, **card, "parent": self.names()[0]} for name in engine.adapters]
         return JSONResponse({"object": "list", "data": models})
 
 
