@@ -226,10 +226,14 @@ class TextGeneration(ModelService):
 
     @bentoml.api
     async def generate(
-        self, prompt: Prompt, max_tokens: NewTokens = FEW_TOKENS, temperature: Temperature = 0.7
+        self,
+        prompt: Prompt,
+        max_tokens: NewTokens = FEW_TOKENS,
+        temperature: Temperature = 0.7,
+        model: str = "",
     ) -> dict[str, Any]:
-        """A prompt's continuation, its number of tokens and the seconds it took."""
-        return await language_model.generate(prompt, max_tokens, temperature)
+        """A prompt's continuation, its number of tokens and the seconds it took; `model` may name an adapter."""
+        return await language_model.generate(prompt, max_tokens, temperature, model)
 
 
 # The engine is the one that the stored model says. Before, it went by the service's name, which Bentos still use.

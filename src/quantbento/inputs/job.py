@@ -9,7 +9,7 @@ from typing import Any
 from quantbento.core.machine import package_versions
 from quantbento.core.progress import Progress, Silent
 from quantbento.core.stage_cache import StageCache
-from quantbento.inputs import gguf
+from quantbento.inputs import adapters, draft_models, gguf
 from quantbento.inputs.onnx_export import export
 from quantbento.inputs.onnx_graph import CanonicalGraph, canonical
 from quantbento.inputs.onnx_traces import strip_file
@@ -34,6 +34,7 @@ class Job:
         training: the recipe's training samples, their inputs in canonical form.
         custom_objects: Python objects that are stored with the model, by name.
         engine: the recipe's settings for the runtime's engine.
+        adapters: folders of LoRA adapters by name, which every artifact keeps beside the model.
         progress: shows how far the run is.
         cache: stages that an earlier run finished; empty unless a run sets it.
         graph: what `canonical_onnx` gives, once it was made.
@@ -46,6 +47,7 @@ class Job:
     training: SampleSet | None = None
     custom_objects: dict[str, Any] = field(default_factory=dict)
     engine: dict[str, Any] = field(default_factory=dict)
+    adapters: dict[str, Path] = field(default_factory=dict)
     progress: Progress = field(default_factory=Silent)
     cache: StageCache = field(default_factory=StageCache)
     graph: CanonicalGraph | None = None
@@ -98,9 +100,16 @@ class Job:
         runtime: type[Runtime],
         runtime_config: dict[str, Any],
         devices: tuple[str, ...] | None = None,
+        engine: dict[str, Any] | None = None,
     ) -> None:
         """Turns a folder that a model was written to into an artifact that runs on some kinds of devices, by default
-        all of the runtime's. What exporters note in an ONNX file does not go along, whoever wrote it."""
+        all of the runtime's, with settings of its engine, by default the recipe's. What exporters note in an ONNX file
+        does not go along, whoever wrote it."""
         if (folder / MODEL).is_file():
             strip_file(folder / MODEL)
-        artifact.write(folder, self.task, runtime, runtime_config, self.custom_objects, self.engine, devices)
+        settings = self.engine if engine is None else engine
+        if runtime.Settings is not None:
+            settings = draft_models.keep(settings, folder)
+        if self.adapters:
+            runtime_config = {**runtime_config, "adapters": adapters.write(self.adapters, folder)}
+        artifact.write(folder, self.task, runtime, runtime_config, self.custom_objects, settings, devices)

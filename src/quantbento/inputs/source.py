@@ -44,7 +44,7 @@ class NamedModel:
         if spec.torchscript or spec.exported or spec.picklable:
             return ("torch",)
         wanted: dict[str, Any] = {"transformers": self.task and self.task.auto_class, "huggingface_hub": spec.id}
-        wanted |= {"safetensors": spec.weights, "peft": spec.adapter}
+        wanted |= {"safetensors": spec.weights, "peft": spec.adapter or spec.adapters}
         return ("torch", *(name for name, needed in wanted.items() if needed))
 
     @property
@@ -68,7 +68,9 @@ class NamedModel:
             QuantbentoError: a folder, package or module is missing.
         """
         spec = self.pinned
-        adapter = {"adapter_sha256": hash_folder(spec.adapter)} if spec.adapter else {}
+        adapter: dict[str, Any] = {"adapter_sha256": hash_folder(spec.adapter)} if spec.adapter else {}
+        if spec.adapters:
+            adapter["adapters_sha256"] = {name: hash_folder(folder) for name, folder in spec.adapters.items()}
         if spec.factory:
             weights = {"weights_sha256": hash_files([spec.weights])} if spec.weights else {}
             return user_code.identity(spec.factory) | weights | adapter

@@ -13,6 +13,7 @@ from quantbento.core.errors import QuantbentoError
 from quantbento.core.progress import Advance
 from quantbento.inputs.job import Job
 from quantbento.judging import benchmark, robustness
+from quantbento.judging.adapters import FullPrecision, of_baseline
 from quantbento.judging.evaluate import answers, checked_rows, compare
 from quantbento.judging.kept import KeptReference
 from quantbento.judging.lm_eval.scores import kept_scores
@@ -63,6 +64,7 @@ class References:
         missing: runtimes that have no full precision.
         answers: the baseline's answers, where the recipe asks for what needs them.
         lm_eval: the baseline's figures in the tasks of lm-eval; empty where the recipe names none.
+        adapters: what the baseline gave with each LoRA adapter.
         difficult: the baseline's rows of difficult inputs; empty where the recipe turns them off.
     """
 
@@ -73,6 +75,7 @@ class References:
     refused: dict[str, str] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     lm_eval: dict[str, dict[str, Any]] = field(default_factory=dict)
+    adapters: dict[str, FullPrecision] = field(default_factory=dict)
     difficult: robustness.Difficult = field(default_factory=dict)
 
     @property
@@ -229,6 +232,7 @@ def _add(
     done.all.append(Reference(name, folder, loaded, metrics, own))
     if len(done.all) == 1:
         done.answers = given or answers(loaded, samples)
+        done.adapters = of_baseline(loaded, list(job.adapters), samples, job.progress)
     if evaluation is not None and len(done.all) == 1:
         _ask_more(done, job, samples, loaded, evaluation)
     if not done.settings.paired:

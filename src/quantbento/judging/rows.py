@@ -55,6 +55,10 @@ class VariantRow:
         kl: of language models, the Kullback-Leibler divergence from the baseline over all positions, in nats: `mean`,
             `median`, `p90`, `p95`, `p99`, `p99_9`, `max`; `same_top`, the share of positions with the same most
             probable token; `perplexity_ratio`; and `mean_stderr`, `same_top_stderr`, `perplexity_ratio_stderr`.
+        adapters: of a language model, by LoRA adapter beside it, what was measured with it: `metrics`, those of the
+            `baseline` with it, `recovery`, `intervals` and `kl`.
+        decoding: of speculative decoding or prefix caching, the variant beside the same model in an engine without: see
+            `quantbento.judging.decoding.compared`.
         mixed: how layers fell back to more bits: the `goal`, every step with the `kept` layers, its `metrics` and
             `avg_bits`, and whether it `holds`.
         judged: false where it was only made and checked here (`judge: none`); it has then no figures of judging, and
@@ -91,6 +95,8 @@ class VariantRow:
     robustness: list[dict[str, Any]] = field(default_factory=list)
     lm_eval: dict[str, dict[str, Any]] = field(default_factory=dict)
     kl: dict[str, float] = field(default_factory=dict)
+    adapters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    decoding: dict[str, Any] = field(default_factory=dict)
     mixed: dict[str, Any] | None = None
     gates: list[dict[str, Any]] = field(default_factory=list)
     passed: bool = False

@@ -23,6 +23,7 @@ from quantbento.core import machine, registry, user_code
 from quantbento.core.cache import cache_folder
 from quantbento.core.progress import Progress
 from quantbento.core.stage_cache import StageCache, limit_bytes
+from quantbento.inputs import draft_models
 from quantbento.inputs.folders import hash_folder
 from quantbento.judging.rows import VariantRow
 from quantbento.making.plan import Plan
@@ -80,6 +81,7 @@ def depends_on(variant: ResolvedVariant) -> dict[str, Any]:
         "quantizer": registry.identity("quantizer", spec.quantizer),
         "runtime": [runtime, registry.identity("runtime", runtime)],
         "devices": list(variant.devices),
+        **draft_models.identity(variant.engine),
     }
 
 

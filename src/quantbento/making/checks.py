@@ -14,7 +14,15 @@ from typing import Any
 from quantbento.core import machine, user_code
 from quantbento.core.errors import QuantbentoError, one_of
 from quantbento.inputs import checkpoint
-from quantbento.making import ablation_checks, evaluation_checks, lm_eval_checks, placement, serving_memory
+from quantbento.making import (
+    ablation_checks,
+    adapter_checks,
+    engines,
+    evaluation_checks,
+    lm_eval_checks,
+    placement,
+    serving_memory,
+)
 from quantbento.making.hardware import nearest
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant
 from quantbento.recipe.document import Loc, Problem
@@ -100,6 +108,7 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
         _model_type(resolved, variants, findings)
     findings.problems += evaluation_checks.problems(resolved.recipe, resolved.task, inputs.read("evaluation"), call)
     findings.problems += ablation_checks.problems(resolved)
+    findings.problems += adapter_checks.variant_problems(resolved, variants)
     findings.problems += lm_eval_checks.problems(resolved.task, resolved.recipe.evaluation.lm_eval, call)
     for name, code in {} if call else resolved.recipe.custom_objects.items():
         findings.attempt(("custom_objects", name), partial(user_code.identity, code))
@@ -135,6 +144,9 @@ def _checkpoint(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findi
             told += variant.quantizer.unservable(facts, variant.options) if variant.judged else []
             label = f"variant {variant.name!r}"
             findings.problems += [Problem(variant.place, problem, label) for problem in told]
+            if draft := engines.draft_problem(variant.engine, variant.place, folder, label):
+                findings.problems.append(draft)
+        findings.problems += adapter_checks.folder_problems(model.spec.adapters, facts.linears)
         _needs(facts, streamed, any(variant.judged for variant in variants), findings)
         findings.notes += serving_memory.notes(resolved, variants, facts)
     task = resolved.task.create(SourceModel(folder=folder), resolved.options, SampleSet([]))

@@ -9,6 +9,7 @@ from typing import Any
 from quantbento import __version__
 from quantbento.core import registry, user_code
 from quantbento.core.machine import package_versions
+from quantbento.inputs import draft_models
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant
 
 FINGERPRINT = "fingerprint"  # the manifest's key for what a stored model was made from
@@ -49,6 +50,7 @@ def fingerprint(resolved: ResolvedRecipe, variant: ResolvedVariant, identities: 
         "gates": variant.gates.model_dump(),
         "benchmark": recipe.benchmark.model_dump(),
         "labels": recipe.labels,
+        **draft_models.identity(variant.engine),
         "description": recipe.description,
         **{part: identity for part, identity in identities.items() if part not in unused},
     }

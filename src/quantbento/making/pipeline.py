@@ -25,7 +25,7 @@ from quantbento.inputs.job import Job
 from quantbento.judging.references import References, in_order, prepare
 from quantbento.judging.report import page
 from quantbento.judging.rows import ReferenceRow, Report, VariantRow, make_output_folder
-from quantbento.making import ablation, cache, plan, provenance
+from quantbento.making import ablation, cache, engines, plan, provenance
 from quantbento.making.checks import PLACEHOLDERS
 from quantbento.making.fingerprint import distributions
 from quantbento.making.placement import choose_device
@@ -167,7 +167,10 @@ def load(resolved: ResolvedRecipe, workspace: Path, progress: Progress) -> tuple
     task = resolved.task.create(source, resolved.options, shapes)
     for note in task.notes:
         progress.say(note)
-    job = Job(source, task, workspace, custom_objects=custom_objects, engine=resolved.engine, progress=progress)
+    job = Job(
+        source, task, workspace, custom_objects=custom_objects, engine=engines.plain(resolved.engine), progress=progress
+    )
+    job.adapters = recipe.model.adapters
     for item in shapes.inputs:
         task.check(item)
     if recipe.calibration:

@@ -155,6 +155,8 @@ def _small_model(resolved: ResolvedRecipe, folder: Path, steps: Steps) -> ModelS
         )
     if spec.adapter and not as_wide:
         steps.say("not rehearsed: merging the adapter, because the small model is narrower than the one it is for")
+    if spec.adapters:
+        steps.say("not rehearsed: the adapters, which are for layers that the small model does not have")
     _look_at_weights(resolved, source, folder.parent / "weights", steps)
     adapter = spec.adapter if as_wide else None
     return ModelSpec(path=folder, adapter=adapter, trust_remote_code=spec.trust_remote_code)

@@ -6,13 +6,13 @@ whose shape is wrong in one place is still checked in all others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from quantbento.inputs.recipe_inputs import SAMPLES, RecipeInputs
 from quantbento.judging.evaluation import kinds
 from quantbento.judging.rows import VariantRow
-from quantbento.making import evaluation_checks, lm_eval_checks
+from quantbento.making import engines, evaluation_checks, lm_eval_checks
 from quantbento.making.inspection import Inspection, variants_of
 from quantbento.making.mixed.problems import mixed_problems
 from quantbento.quantizers.base import Quantizer
@@ -32,6 +32,7 @@ class ResolvedVariant:
         place: where the variant is in the recipe.
         options: the checked options; in a recipe with problems, only those that are right.
         gates: the recipe's gates merged with its own.
+        engine: settings of its engine: the recipe's and its own.
     """
 
     spec: Variant
@@ -40,6 +41,7 @@ class ResolvedVariant:
     options: Any
     runtime: type[Runtime]
     gates: Gates
+    engine: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -57,6 +59,12 @@ class ResolvedVariant:
     def row(self) -> VariantRow:
         """Its row of the report, before anything was made or measured."""
         return VariantRow(self.name, self.quantizer.name, self.scheme, self.spec.options, self.runtime.name)
+
+    @property
+    def decodes_otherwise(self) -> bool:
+        """Whether its engine guesses tokens or keeps prefixes: it is then compared with a plain one."""
+        settings = self.runtime.Settings and self.runtime.Settings.model_validate(self.engine)
+        return bool(getattr(settings, "decodes_otherwise", False))
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -147,8 +155,14 @@ def resolve(read: ReadRecipe, makes: bool = True) -> tuple[ResolvedRecipe | None
     places: list[Loc] = [("variants", number) for number in range(len(recipe.variants))]
     gates = [(place, recipe.gates_of(spec)) for place, spec in zip(places, recipe.variants, strict=True)]
     evaluation_checks.confident(found, recipe, task, gates)
+    shared, folder = getattr(options, "engine", {}), read.document.folder
+    own = {
+        place: engines.merged(found, place, shared, spec.engine, resolved[place][2], folder)
+        for place, spec in zip(places, recipe.variants, strict=True)
+        if place in resolved
+    }
     variants = [
-        ResolvedVariant(spec, place, *resolved[place], recipe.gates_of(spec))
+        ResolvedVariant(spec, place, *resolved[place], recipe.gates_of(spec), own[place])
         for place, spec in zip(places, recipe.variants, strict=True)
         if place in resolved
     ]

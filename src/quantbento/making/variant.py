@@ -11,9 +11,11 @@ from typing import Any
 
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
+from quantbento.inputs import draft_models
 from quantbento.inputs.job import Job
-from quantbento.judging import benchmark, canonical, robustness
+from quantbento.judging import adapters, benchmark, canonical, robustness
 from quantbento.judging.closer import look_closer
+from quantbento.judging.decoding import Comparison
 from quantbento.judging.evaluate import answers, checked_rows, compare, recovery
 from quantbento.judging.evaluation.base import Outcome
 from quantbento.judging.gates import judge
@@ -24,12 +26,14 @@ from quantbento.judging.references import References
 from quantbento.judging.report import card
 from quantbento.judging.rows import Report, VariantRow
 from quantbento.making.cache import depends_on, kept_evaluation
+from quantbento.making.engines import judged
 from quantbento.making.fingerprint import FINGERPRINT
 from quantbento.making.mixed.mix import failed_on_a_metric, mix
 from quantbento.making.plan import Plan
 from quantbento.making.resolve import ResolvedVariant
 from quantbento.making.unjudged import artifact as unjudged
 from quantbento.making.unjudged import to_judge
+from quantbento.recipe import Variant
 from quantbento.recipe.gates import METRIC_RULES, GateResult
 from quantbento.runtimes import artifact
 from quantbento.runtimes.loaded import LoadedModel
@@ -132,7 +136,7 @@ class Maker:
         start = time.perf_counter()
         with job.progress.stage(f"{row.name}: quantize"):
             done = variant.quantizer.quantize(job, variant.options, folder)
-            job.complete(folder, variant.runtime, done.runtime_config, variant.devices)
+            job.complete(folder, variant.runtime, done.runtime_config, variant.devices, variant.engine)
         row.quantize_seconds = time.perf_counter() - start
         row.quantized = {
             "counts": done.counts,
@@ -156,7 +160,7 @@ class Maker:
 
     def judge_artifact(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
         """Fills the row with what a finished artifact does in its runtime, and what its gates say of that."""
-        progress, references = self.job.progress, self.references
+        progress, references, decoding = self.job.progress, self.references, None
         settings, inputs = self.plan.recipe.benchmark, self.samples.inputs
         baseline, same = references.baseline, references.of_runtime(row.runtime)
         with progress.stage(f"{row.name}: reload"):
@@ -179,6 +183,11 @@ class Maker:
                     few = inputs[: settings.items]
                     found = benchmark.footprint(loaded, folder, few, self.threads)
                     row.peak_memory_bytes, row.load_seconds = found.peak_memory_bytes, found.load_seconds
+            if variant.decodes_otherwise:
+                decoding = Comparison(row.name, folder, inputs, references.settings, self.threads, progress)
+                decoding.observe(loaded)
+        if decoding is not None:
+            row.decoding = {"settings": judged(variant.engine), **decoding.result()}
         for note in filter(None, [*robustness.problems(row.robustness), benchmark.unsteady(timings)]):
             progress.say(f"{row.name}: {note}")
         results = self._results(row, variant, speed.median)
@@ -211,6 +220,9 @@ class Maker:
                 with progress.stage(f"{row.name}: estimate noise"):
                     before = Outcome(references.rows, references.answers)
                     look_closer(row, self.job.task, self.samples, before, Outcome(own, given))
+                for name, full in references.adapters.items():
+                    with progress.stage(f"{row.name}: evaluate with the adapter {name}"):
+                        row.adapters[name] = adapters.examine(loaded, name, full, self.samples, self._better)
         if asked and (spec := self.plan.recipe.evaluation.lm_eval):
             with kept_evaluation(self.job.cache, row, folder, baseline.name, "lm-eval") as known:
                 if not known:
@@ -222,7 +234,7 @@ class Maker:
     def _results(self, row: VariantRow, variant: ResolvedVariant, speedup: float) -> list[GateResult]:
         tasks, base_tasks, directions = gated(row.lm_eval)
         assert row.size_ratio is not None
-        return judge(
+        alone = judge(
             variant.gates,
             row.metrics | tasks,
             self.references.baseline.metrics | base_tasks,
@@ -230,6 +242,20 @@ class Maker:
             speedup=speedup,
             size_ratio=row.size_ratio,
             intervals=row.intervals,
+            primary=self.plan.resolved.recovering,
+        )
+        return adapters.worst(alone, {name: self._with_adapter(found, variant) for name, found in row.adapters.items()})
+
+    def _with_adapter(self, found: dict[str, Any], variant: ResolvedVariant) -> list[GateResult]:
+        """The same gates; those on speed and size, which are the model's, pass."""
+        return judge(
+            variant.gates,
+            found["metrics"],
+            found["baseline"],
+            self._better,
+            speedup=math.inf,
+            size_ratio=0.0,
+            intervals=found["intervals"],
             primary=self.plan.resolved.recovering,
         )
 
@@ -250,7 +276,7 @@ class Maker:
             "references": [asdict(r) for r in compared[1:]],
             "environment": self.report.environment,
             "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude=ELSEWHERE)
-            | {"variants": [variant.spec.model_dump(mode="json", exclude_defaults=True)]},
+            | {"variants": [_without_paths(variant.spec)]},
             "source": self.plan.source,
             **({} if row.judged else {TO_JUDGE: to_judge.describe(self.plan, variant.spec, self.job.source)}),
             **(more or {}),
@@ -275,3 +301,9 @@ class Maker:
         name = recipe.model_name(variant.spec)
         card.write(folder, name, content, self.plan.identities.get("evaluation") or {})
         return store.save(name, folder, content, labels, metadata)
+
+
+def _without_paths(spec: Variant) -> dict[str, Any]:
+    """What a manifest says of a variant: of its draft model only the name."""
+    told = spec.model_dump(mode="json", exclude_defaults=True)
+    return {**told, "engine": draft_models.without_paths(spec.engine)} if spec.engine else told

@@ -68,7 +68,7 @@ def llm_inference_service(
     """
     [given] = pod["spec"]["containers"]
     container: dict[str, Any] = {"name": CONTAINER, "image": given["image"]} | {k: given[k] for k in KEPT if k in given}
-    if line := engine.command_line(on_cpu):
+    if line := engine.command_line(on_cpu=on_cpu):
         container["env"] = [{"name": "VLLM_ADDITIONAL_ARGS", "value": shlex.join(line)}]
     template = {k: pod["spec"][k] for k in ("tolerations",) if k in pod["spec"]} | {"containers": [container]}
     spec: dict[str, Any] = {

@@ -79,6 +79,7 @@ class Quantizer(ABC):
         rescales: whether it moves scales between neighbouring layers, so that a layer's weights are the source's up to
             a scale per row and column.
         usual_for: `quantbento init` proposes it for models whose weights are mostly in such layers.
+        takes_adapters: whether LoRA adapters can run beside what it makes, where its runtime has them.
     """
 
     declares: ClassVar[tuple[str, ...]] = ("name", "scheme", "runtimes", "starts_from", "modules", "distributions")
@@ -100,6 +101,7 @@ class Quantizer(ABC):
     raises: ClassVar[str | None] = None
     rescales: ClassVar[bool] = False
     usual_for: ClassVar[tuple[Layers, ...]] = ("linear", "convolution")
+    takes_adapters: ClassVar[bool] = True
 
     def needs(self, options: Any) -> Data | None:
         """The samples that it cannot do without, with these options; by default `data`."""

@@ -46,6 +46,7 @@ class GateResult:
         value: what is compared with `limit`. None where the metric could not be measured, and the gate then fails.
         interval: the value's 95 % interval, `[low, high]`; None where there is none.
         confident: the worse end of the interval was compared instead of the value.
+        adapter: the LoRA adapter with which it is worst; None for the model alone.
     """
 
     metric: str
@@ -55,6 +56,7 @@ class GateResult:
     passed: bool
     interval: list[float] | None = None
     confident: bool = False
+    adapter: str | None = None
 
     @property
     def is_least(self) -> bool:
@@ -68,6 +70,7 @@ class GateResult:
 
     def __str__(self) -> str:
         subject = self.rule if self.rule.endswith(self.metric) else f"{self.rule} {self.metric}"
+        subject += f" with the adapter {self.adapter}" if self.adapter else ""
         subject += " passed" if self.passed else " failed"
         if self.value is None:
             return f"{subject}: it was not measured (are the samples labelled?)"
@@ -87,7 +90,10 @@ class GateResult:
         return f"{told}: within noise, {ends}" if self.within_noise else told
 
     def report(self) -> dict[str, Any]:
-        return asdict(self)
+        told = asdict(self)
+        if self.adapter is None:
+            del told["adapter"]
+        return told
 
 
 def _apart(value: float, limit: float) -> str:

@@ -30,6 +30,7 @@ def _existing(path: Path, info: ValidationInfo, kind: str) -> Path:
 ExistingFile = Annotated[Path, AfterValidator(lambda p, info: _existing(p, info, "file"))]
 ExistingPath = Annotated[Path, AfterValidator(lambda p, info: _existing(p, info, "file or folder"))]
 ExistingFolder = Annotated[Path, AfterValidator(lambda p, info: _existing(p, info, "folder"))]
+AdapterName = Annotated[str, Field(pattern=r"^[a-z0-9]([-._a-z0-9]*[a-z0-9])?$", max_length=63)]
 
 
 class ModelSpec(Strict):
@@ -47,6 +48,9 @@ class ModelSpec(Strict):
     revision: str | None = Field(None, description="of the hub model: a branch, tag or commit")
     subfolder: str = Field("", description="where the model lies inside the hub model, folder or package")
     adapter: ExistingFolder | None = Field(None, description="a PEFT LoRA adapter to merge into the model")
+    adapters: dict[AdapterName, ExistingFolder] = Field(
+        {}, description="PEFT LoRA adapters by name that stay beside the quantized model, and are served by that name"
+    )
     trusted: bool = Field(False, description="read the picklable model, which runs the code in it")
     trust_remote_code: bool = Field(False, description="run Python code that comes with the model")
 
@@ -77,6 +81,8 @@ class ModelSpec(Strict):
         if self.adapter and given[0] in files:
             what = "an ONNX file" if self.onnx else f"a file of {given[0]}"
             raise ValueError(f"an adapter cannot be merged into {what}; name the PyTorch model instead")
+        if self.adapters and given[0] in ("picklable", *files):
+            raise ValueError(f"adapters do not go with {given[0]}: they stay beside a language model in hub format")
         return self
 
 

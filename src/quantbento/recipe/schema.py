@@ -39,6 +39,7 @@ class Variant(Strict):
     name: Name
     quantizer: str
     options: dict[str, Any] = {}
+    engine: dict[str, Any] = Field({}, description="settings of its engine beside task_options.engine")
     gates: Gates = Gates()
     mixed: Mixed | None = Field(None, description="layers get more bits until a goal holds")
     judge: Literal["none"] | None = Field(None, description="none: made, checked and stored here, judged elsewhere")

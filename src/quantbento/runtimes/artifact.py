@@ -99,13 +99,16 @@ def device_of(description: dict[str, Any], asked: str = AUTO, name: str = "this 
     return choose(asked, devices_of(description), runtime.device_problem, name)
 
 
-def load(folder: Path, threads: int | None = None, device: str = AUTO) -> LoadedModel:
+def load(
+    folder: Path, threads: int | None = None, device: str = AUTO, engine: dict[str, Any] | None = None
+) -> LoadedModel:
     """The model in an artifact folder, ready to be called.
 
     Args:
         folder: the artifact folder.
         threads: CPU cores to use; all by default.
         device: `auto` is a GPU where this machine has one and the model can use it, else the CPU.
+        engine: settings of its engine in place of those it has.
 
     Raises:
         QuantbentoError: a package that the runtime needs is missing, or the model cannot run on the device.
@@ -117,6 +120,8 @@ def load(folder: Path, threads: int | None = None, device: str = AUTO) -> Loaded
         task = load_task(folder)
         custom_objects = _custom_objects(folder)
         config = description["runtime_config"]
+        if engine is not None:
+            config = {**config, "engine": {**config.get("engine", {}), **engine}}
         device = device_of(description, device)
         if side_by_side := kind.concurrent and task.concurrent and device == "cpu":
             runtime = kind.load_shared(folder, config, threads=1, callers=threads)

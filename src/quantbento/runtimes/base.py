@@ -58,6 +58,7 @@ class Runtime(ABC):
         compiles: whether full precision can be compiled when it is loaded, with `"compile": True` in its config.
         compiles_shapes: whether the first call with inputs of a new shape takes longer than later ones. Speed is that
             of later ones.
+        takes_adapters: whether it runs LoRA adapters beside a model, each chosen by its name.
         start_seconds: seconds a container with it may take to become ready.
         Settings: the schema of `task_options.engine`; None where it has no settings.
         device: of a loaded model, what it runs on.
@@ -80,6 +81,7 @@ class Runtime(ABC):
     reference_dtypes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     compiles: ClassVar[bool] = False
     compiles_shapes: ClassVar[bool] = False
+    takes_adapters: ClassVar[bool] = False
     start_seconds: ClassVar[int] = 120
     Settings: ClassVar[type[BaseModel] | None] = None
 

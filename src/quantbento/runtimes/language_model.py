@@ -5,14 +5,16 @@ Both take token ids, so that every runtime sees the same prompts, whatever its e
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
+from quantbento.core.errors import QuantbentoError, did_you_mean, one_of
 from quantbento.core.files import link_checkpoint
 from quantbento.runtimes.base import ReferenceJob, Runtime
 
@@ -41,10 +43,17 @@ class Generated:
 
 
 class LanguageModel(Runtime):
-    """A loaded causal language model; its artifact folder is a checkpoint in hub format with its tokenizer."""
+    """A loaded causal language model; its artifact folder is a checkpoint in hub format with its tokenizer.
+
+    Attributes:
+        adapters: names of the LoRA adapters that were loaded with it.
+        adapter: the one that runs; None for the model alone.
+    """
 
     contract = "tokens"
     runs = ("checkpoint",)
+    adapters: tuple[str, ...] = ()
+    adapter: str | None = None
 
     @classmethod
     def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:
@@ -52,6 +61,25 @@ class LanguageModel(Runtime):
         if job.source.folder is None or job.source.dtype != dtype:
             return None
         link_checkpoint(job.source.folder, folder)
+        return {}
+
+    def with_adapter(self, name: str | None) -> Self:
+        """The same loaded model with one of its adapters, or with none. It shares the engine: only the model that was
+        loaded is closed.
+
+        Raises:
+            QuantbentoError: it has no such adapter.
+        """
+        if name is not None and name not in self.adapters:
+            has = one_of(self.adapters) if self.adapters else "none"
+            raise QuantbentoError(f"there is no adapter {name!r} (loaded: {has}){did_you_mean(name, self.adapters)}")
+        other = copy.copy(self)
+        other.adapter = name
+        return other
+
+    def counters(self) -> dict[str, float]:
+        """What the engine counts of prefixes and guessed tokens since it started, by vLLM's names without `vllm:`;
+        empty for engines that do neither."""
         return {}
 
     @property

@@ -66,6 +66,14 @@ class TextGenerator:
         """The most tokens a prompt and its continuation may have together; None where there is no limit."""
         return self.runtime.max_model_len
 
+    def with_adapter(self, name: str | None) -> TextGenerator:
+        """The same with one of `runtime.adapters`, or with none; it is closed together with this one.
+
+        Raises:
+            QuantbentoError: there is no such adapter.
+        """
+        return TextGenerator(self.task, self.runtime.with_adapter(name), self.custom_objects)
+
     def rows(self, inputs: Sequence[Any]) -> Arrays:
         """What the metrics compare: the log-probabilities of the texts' windows."""
         return self.runtime.score(self.task.windows(self.check(inputs)), LISTED)

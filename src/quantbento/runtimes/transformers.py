@@ -3,6 +3,7 @@ quantized) and pickled modules. Unpickling runs code: only load a folder you mad
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import threading
 import warnings
@@ -15,6 +16,7 @@ import numpy as np
 
 from quantbento.core.devices import torch_problem
 from quantbento.core.errors import QuantbentoError, summary
+from quantbento.runtimes.adapters import adapter_folders
 from quantbento.runtimes.continuation import Continuation
 from quantbento.runtimes.in_process import InProcessModel
 from quantbento.runtimes.language_model import Generated, Sampling
@@ -37,6 +39,7 @@ class TransformersRuntime(InProcessModel):
     extra = "transformers"
     devices = ("cpu", "cuda")
     gpu_distribution = "nvidia-cuda-runtime"
+    takes_adapters = True
     start_seconds = 300
 
     def __init__(self, module: Any, tokenizer: Any, defaults: GenerationConfig) -> None:
@@ -63,9 +66,13 @@ class TransformersRuntime(InProcessModel):
             else:
                 module = _read(folder, config.get("dtype", "auto"), device)
             defaults = module.generation_config
+            if names := tuple(config.get("adapters", ())):
+                module = _with_adapters(module, folder, names)
             if (folder / "generation_config.json").is_file():
                 defaults = GenerationConfig.from_pretrained(folder)
-            return cls(module.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True), defaults)
+            model = cls(module.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True), defaults)
+            model.adapters = names
+            return model
         except (ImportError, OSError, ValueError) as error:
             raise QuantbentoError(
                 f"{folder} could not be loaded by the transformers runtime: {summary(error)}. If a package is missing, "
@@ -93,7 +100,7 @@ class TransformersRuntime(InProcessModel):
             cache = None
             for start in range(0, length - 1, span):
                 stop = min(start + span, length - 1)
-                with torch.inference_mode():
+                with torch.inference_mode(), self._chosen_adapter():
                     output = self.module(tokens[:, start:stop], past_key_values=cache, use_cache=span < length - 1)
                 cache = output.get("past_key_values")
                 for name, values in _logprobs(output.logits, tokens[:, start + 1 : stop + 1], top).items():
@@ -162,13 +169,27 @@ class TransformersRuntime(InProcessModel):
         tokens = [[0] * (width - len(prompt)) + list(prompt) for prompt in prompts]
         mask = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
         device = self.module.device
-        self.module.generate(
-            input_ids=torch.tensor(tokens, device=device),
-            attention_mask=torch.tensor(mask, device=device),
-            generation_config=GenerationConfig(max_new_tokens=sampling.max_tokens, do_sample=False, use_cache=True),
-            logits_processor=LogitsProcessorList([Choice(sampling, len(prompts), device)]),
-            stopping_criteria=StoppingCriteriaList([new_tokens]),
-        )
+        with self._chosen_adapter():
+            self.module.generate(
+                input_ids=torch.tensor(tokens, device=device),
+                attention_mask=torch.tensor(mask, device=device),
+                generation_config=GenerationConfig(max_new_tokens=sampling.max_tokens, do_sample=False, use_cache=True),
+                logits_processor=LogitsProcessorList([Choice(sampling, len(prompts), device)]),
+                stopping_criteria=StoppingCriteriaList([new_tokens]),
+            )
+
+    @contextlib.contextmanager
+    def _chosen_adapter(self) -> Generator[None]:
+        """The module with the adapter that this model runs with, or with none. The module is shared: as any call, one
+        at a time."""
+        if not self.adapters:
+            yield
+        elif self.adapter is None:
+            with self.module.disable_adapter():
+                yield
+        else:
+            self.module.set_adapter(self.adapter)
+            yield
 
 
 class _Closed(Exception):
@@ -198,6 +219,20 @@ def _read(folder: Path, dtype: str, device: str) -> Any:
     return transformers.AutoModelForCausalLM.from_pretrained(
         folder, dtype=dtype, device_map=device_map, local_files_only=True
     )
+
+
+def _with_adapters(module: Any, folder: Path, names: Sequence[str]) -> Any:
+    """The module with PEFT adapters in its layers, all of them off or on by name."""
+    from peft import PeftModel
+
+    first, *others = adapter_folders(folder, names).items()
+    with warnings.catch_warnings():
+        # Without this, an adapter whose names do not fit the model would change nothing and raise nothing.
+        warnings.filterwarnings("error", "Found missing adapter keys")
+        module = PeftModel.from_pretrained(module, str(first[1]), adapter_name=first[0])
+        for name, place in others:
+            module.load_adapter(str(place), adapter_name=name)
+    return module
 
 
 def _unpickle(path: Path) -> Any:

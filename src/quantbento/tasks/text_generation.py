@@ -69,7 +69,7 @@ class TextGeneration(Task):
 
     def save(self, folder: Path) -> dict[str, Any]:
         self.tokenizer.save_pretrained(folder)
-        return self.options.model_dump(mode="json", exclude_defaults=True)
+        return self.options.model_dump(mode="json", exclude_defaults=True, exclude={"engine"})  # the runtime keeps that
 
     @classmethod
     def load(cls, folder: Path, config: dict[str, Any]) -> Self:

@@ -19,6 +19,10 @@ def language_tables(report: Report) -> Iterator[Table]:
         yield _lm_eval(answered)
     if apart := [v for v in report.variants if v.kl]:
         yield _divergence(apart)
+    if adapted := [v for v in report.variants if v.adapters]:
+        yield _adapters(adapted)
+    if decoded := [v for v in report.variants if v.decoding]:
+        yield _decoding(decoded)
 
 
 def _lm_eval(variants: list[VariantRow]) -> Table:
@@ -57,6 +61,41 @@ def _divergence(variants: list[VariantRow]) -> Table:
             _with_error(kl["perplexity_ratio"], kl["perplexity_ratio_stderr"]),
         )
     return table
+
+
+def _adapters(variants: list[VariantRow]) -> Table:
+    """Each variant with each adapter, against full precision with the same one."""
+    table = Table(title="with each adapter", title_justify="left", pad_edge=False)
+    for heading in ("variant", "adapter"):
+        table.add_column(heading)
+    for heading in ("full precision", "perplexity", "recovery", "KL divergence", "same top token"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for v in variants:
+        for name, found in v.adapters.items():
+            own, base, kl = found["metrics"]["perplexity"], found["baseline"]["perplexity"], found["kl"]
+            kept, same = found["recovery"].get("perplexity"), 100 * kl["same_top"]
+            shown = "-" if kept is None else f"{100 * kept:.2f} %"
+            table.add_row(v.name, name, f"{base:.4f}", f"{own:.4f}", shown, f"{kl['mean']:.4f}", f"{same:.2f} %")
+    return table
+
+
+def _decoding(variants: list[VariantRow]) -> Table:
+    """Each engine with speculative decoding or prefix caching, beside a plain one; the plain one's after the slash."""
+    table = Table(title="beside the plain engine", title_justify="left", pad_edge=False)
+    table.add_column("variant")
+    for heading in ("same greedy texts", "tokens/s", "speedup", "first token ms", "guesses accepted", "prefix hits"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for v in variants:
+        found, plain = v.decoding, v.decoding["plain"]
+        pairs = [f"{found[n]:.4g} / {plain[n]:.4g}" for n in ("tokens_per_s", "first_token_ms")]
+        accepted, hits = (_share(found[name]) for name in ("acceptance_rate", "prefix_hit_rate"))
+        speedup = f"{found['speedup']['median']:.2f}x"
+        table.add_row(v.name, _share(found["same_texts"]), pairs[0], speedup, pairs[1], accepted, hits)
+    return table
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
 
 
 def _metric(row: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from quantbento.judging.report import evidence, load, palette, plots, tables
+from quantbento.judging.report import evidence, generation, load, palette, plots, tables
 from quantbento.judging.report.document import Document, read
 from quantbento.judging.report.plots import Plot
 from quantbento.judging.report.sentence import summary
@@ -92,6 +92,7 @@ def sections(document: Document, drawn: list[Plot]) -> list[Section]:
                 tables.metrics(document),
                 evidence.lm_eval(document),
                 evidence.divergence(document),
+                generation.adapters(document),
                 evidence.groups(document),
                 evidence.worst(document),
             ],
@@ -100,7 +101,13 @@ def sections(document: Document, drawn: list[Plot]) -> list[Section]:
             "speed",
             "Speed and load",
             [by_name.get("throughput"), by_name.get("latency"), by_name.get("load")],
-            [load.grid(document), load.ratios(document), load.generation(document), load.served(document)],
+            [
+                load.grid(document),
+                load.ratios(document),
+                load.generation(document),
+                load.served(document),
+                generation.decoding(document),
+            ],
         ),
         _section("robustness", "Robustness", [], [evidence.robustness(document)]),
         _section("layers", "Layers", [p for p in drawn if p.name.startswith("sensitivity-")], layers),

@@ -43,6 +43,7 @@ class TorchDynamic(Quantizer):
     distributions = ("torch", "cloudpickle")
     extra = "quantize"
     usual_for = ("linear",)
+    takes_adapters = False  # PEFT knows no adapters for quantized modules of torch.ao
     runs_on = ("cpu",)
     keeps = "exclude"
     Options = TorchDynamicOptions

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from typing import Any
 
 from quantbento import store
+from quantbento.runtimes import artifact
 from quantbento.serving.asgi import Receive, Scope, Send
 from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.tasks.text_generation import TextGeneration
@@ -17,10 +18,20 @@ class Engine(ABC):
         stored: the model.
         names: what requests may call it; the first is what responses call it.
         settings: of the service.
+
+    Attributes:
+        adapters: the LoRA adapters beside it (`quantbento.runtimes.adapters`); `model` names one,
+            or the model alone.
     """
 
     def __init__(self, stored: store.StoredModel, names: list[str], settings: GenerationSettings) -> None:
         self.stored, self.names, self.settings = stored, names, settings
+        self.adapters: dict[str, Any] = artifact.describe(stored.path)["runtime_config"].get("adapters", {})
+
+    @property
+    def every_name(self) -> list[str]:
+        """What requests may ask for: the model by its names, or an adapter."""
+        return [*self.names, *self.adapters]
 
     @classmethod
     @abstractmethod
@@ -58,8 +69,11 @@ class Engine(ABC):
         """Ends the model after `run` was cancelled, wherever it was."""
 
     @abstractmethod
-    async def complete(self, prompt: str, max_tokens: int, temperature: float) -> tuple[str, int]:
-        """What the loaded artifact says to the same prompt, chat template and all, and its number of tokens.
+    async def complete(
+        self, prompt: str, max_tokens: int, temperature: float, adapter: str | None = None
+    ) -> tuple[str, int]:
+        """What the loaded artifact says to the same prompt, chat template and all, and its number of tokens; with an
+        adapter, or alone.
 
         Raises:
             InvalidInput: the prompt is blank, or longer than the model takes.

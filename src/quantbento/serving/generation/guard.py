@@ -11,6 +11,7 @@ from quantbento.serving.asgi import App, Message, Receive, Scope, Send
 from quantbento.serving.errors import BodyTooLarge, ClientLeft
 from quantbento.serving.generation.body import problem
 from quantbento.serving.generation.requests import ChatRequest, CompletionRequest, GenerationRequest
+from quantbento.serving.generation.sampling import no_such_model
 from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.serving.openai_errors import openai_error
 from quantbento.serving.request_guard import body_of
@@ -30,9 +31,21 @@ class GenerationGuard:
     twice, a number in quotes).
     """
 
-    def __init__(self, app: App, limits: GenerationSettings, broken_rule: BrokenRule | None = None) -> None:
-        """`broken_rule` names the rule for prompts that a checked request breaks, and may take a moment."""
-        self.app, self.limits, self.broken_rule = app, limits, broken_rule
+    def __init__(
+        self,
+        app: App,
+        limits: GenerationSettings,
+        broken_rule: BrokenRule | None = None,
+        names: Callable[[], list[str] | None] = lambda: None,
+    ) -> None:
+        """
+        Args:
+            app: the engine's.
+            limits: the service's settings.
+            broken_rule: names the rule for prompts that a checked request breaks, and may take a moment.
+            names: what requests may call the model; None where the engine is left to say it.
+        """
+        self.app, self.limits, self.broken_rule, self.names = app, limits, broken_rule, names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = REQUESTS[scope["path"]]
@@ -45,6 +58,9 @@ class GenerationGuard:
         except ValidationError as error:
             message, field = problem(error, request)
             await openai_error(400, message, field)(scope, receive, send)
+            return
+        if checked.model and (names := self.names()) and checked.model not in names:
+            await openai_error(404, no_such_model(checked.model, names), "model")(scope, receive, send)
             return
         if self.broken_rule and (rule := await asyncio.to_thread(self.broken_rule, checked)):
             field = "messages" if request is ChatRequest else "prompt"

@@ -82,10 +82,13 @@ class InProcessEngine(Engine):
             self._loaded.close()
             self._loaded = None
 
-    async def complete(self, prompt: str, max_tokens: int, temperature: float) -> tuple[str, int]:
+    async def complete(
+        self, prompt: str, max_tokens: int, temperature: float, adapter: str | None = None
+    ) -> tuple[str, int]:
         [item] = self.loaded.check([prompt])
         sampling = Sampling(max_tokens=max_tokens, temperature=temperature)
-        [done] = await self._generate([Choice(self.loaded.task.prompt_ids(item), sampling)])
+        choices = [Choice(self.loaded.task.prompt_ids(item), sampling)]
+        [done] = await self._generate(self.loaded.with_adapter(adapter), choices)
         return done.text, len(done.token_ids)
 
     def _load(self) -> TextGenerator:
@@ -107,17 +110,19 @@ class InProcessEngine(Engine):
 
     async def _respond(self, asked: GenerationRequest, response: Response) -> None:
         try:
-            refuse_unsupported(asked, self.names, self.loaded.runtime.name)
+            refuse_unsupported(asked, self.every_name, self.loaded.runtime.name)
+            adapter = asked.model if asked.model in self.adapters else None
+            model = self.loaded.with_adapter(adapter)
             prompts = prompts_of(asked, self.loaded.task)
             choices = choices_of(asked, prompts, self.settings.max_tokens, self.max_model_len)
-            shape = TextsResponse(self.names[0], isinstance(asked, ChatRequest))
+            shape = TextsResponse(adapter or self.names[0], isinstance(asked, ChatRequest))
             prompt_tokens = sum(map(len, prompts))
             if not asked.stream:
-                done = await self._generate(choices)
-                more = await self._told(asked, choices, done) if tells_more(asked) else None
+                done = await self._generate(model, choices)
+                more = await self._told(model, asked, choices, done) if tells_more(asked) else None
                 await response.json(shape.whole(done, prompt_tokens, more))
                 return
-            done = await self._stream(choices, shape, response)
+            done = await self._stream(model, choices, shape, response)
             if asked.stream_options is not None and asked.stream_options.include_usage:
                 await response.piece(shape.closing(done, prompt_tokens))
             await response.end()
@@ -129,14 +134,16 @@ class InProcessEngine(Engine):
             logger.exception("a request that had passed its checks failed in the model")
             await response.error(500, str(error) if isinstance(error, QuantbentoError) else "the model failed")
 
-    async def _stream(self, choices: list[Choice], shape: TextsResponse, response: Response) -> list[Generated]:
+    async def _stream(
+        self, model: TextGenerator, choices: list[Choice], shape: TextsResponse, response: Response
+    ) -> list[Generated]:
         """Sends the pieces as they come. They wait here, not in the model, for a client that reads slowly."""
         loop, events = asyncio.get_running_loop(), asyncio.Queue[bytes | None]()
 
         def tell(index: int, piece: str, finish_reason: str | None) -> None:
             loop.call_soon_threadsafe(events.put_nowait, shape.piece(index, piece, finish_reason))
 
-        generating = asyncio.create_task(self._generate(choices, tell))
+        generating = asyncio.create_task(self._generate(model, choices, tell))
         generating.add_done_callback(lambda _: events.put_nowait(None))
         try:
             while (piece := await events.get()) is not None:
@@ -145,14 +152,16 @@ class InProcessEngine(Engine):
         finally:
             generating.cancel()
 
-    async def _generate(self, choices: Sequence[Choice], tell: Tell = lambda *event: None) -> list[Generated]:
+    async def _generate(
+        self, model: TextGenerator, choices: Sequence[Choice], tell: Tell = lambda *event: None
+    ) -> list[Generated]:
         """What the model makes of the choices, once those of earlier requests are done. Cancelled, it stops at the
         next piece.
 
         Raises:
             InvalidInput: a prompt the model cannot take.
         """
-        stream = self.loaded.runtime.stream
+        stream = model.runtime.stream
         streams = [stream(c.prompt, c.sampling) if c.sampling.max_tokens else nothing() for c in choices]
         left, watched = threading.Event(), Watched(self._metrics, tell)
         try:
@@ -162,12 +171,14 @@ class InProcessEngine(Engine):
         finally:
             left.set()
 
-    async def _told(self, asked: GenerationRequest, choices: Sequence[Choice], done: Sequence[Generated]) -> list[Told]:
+    async def _told(
+        self, model: TextGenerator, asked: GenerationRequest, choices: Sequence[Choice], done: Sequence[Generated]
+    ) -> list[Told]:
         """What completions tell beside their texts, in the model's thread; raises as `_generate` does."""
         assert isinstance(asked, CompletionRequest)
         left = threading.Event()
         try:
-            return await asyncio.wrap_future(self._thread.submit(told, asked, choices, done, self.loaded, left))
+            return await asyncio.wrap_future(self._thread.submit(told, asked, choices, done, model, left))
         finally:
             left.set()
 

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from functools import cached_property
 from typing import Any
 
-from bentoml.exceptions import InvalidArgument
+from bentoml.exceptions import InvalidArgument, NotFound
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -29,6 +29,7 @@ from quantbento.serving.generation.guard import REFUSED, REQUESTS, GenerationGua
 from quantbento.serving.generation.in_process import InProcessEngine
 from quantbento.serving.generation.openapi import language_model_operations
 from quantbento.serving.generation.requests import GenerationRequest
+from quantbento.serving.generation.sampling import no_such_model
 from quantbento.serving.generation.screen import Screen
 from quantbento.serving.generation.screened_texts import texts_of
 from quantbento.serving.generation.settings import GenerationSettings
@@ -56,7 +57,8 @@ class ServedLanguageModel(Served):
 
     def __init__(self, settings: GenerationSettings, default: str | None = None, packed: Packed | None = None) -> None:
         super().__init__(settings, "text-generation", default, packed)
-        guarded = GenerationGuard(self._answer, settings, self._broken_rule if settings.screen_file else None)
+        rule = self._broken_rule if settings.screen_file else None
+        guarded = GenerationGuard(self._answer, settings, rule, self._every_name)
         routes = [Route(MODELS, self._models), *(Route(path, guarded, methods=["POST"]) for path in REQUESTS)]
         for path, request in TOKENIZING.items():
             endpoint = TokenizingEndpoint(path, self.ready_engine, settings, self._broken_rule_of)
@@ -82,18 +84,25 @@ class ServedLanguageModel(Served):
             raise EngineUnavailable("the engine is starting; try again in some seconds")
         return self._engine
 
-    async def generate(self, prompt: str, max_tokens: int, temperature: float) -> dict[str, Any]:
+    async def generate(
+        self, prompt: str, max_tokens: int, temperature: float, model: str | None = None
+    ) -> dict[str, Any]:
         """The answer of `POST /generate`; `inference_time` is in seconds.
 
         Raises:
             EngineUnavailable: 503, it is starting.
+            NotFound: 404, there is no such model or adapter.
             InvalidArgument: 400, the prompt is blank, longer than the model takes, or breaks a rule of `screen_file`.
         """
         start = time.perf_counter()
+        if model and (names := self._every_name()) and model not in names:
+            raise NotFound(f"model: {no_such_model(model, names)}")
         if self._screen and (rule := await asyncio.to_thread(self._screen.broken_rule, [prompt])):
             raise InvalidArgument(f"prompt: {REFUSED} {rule}")
         try:
-            text, tokens = await self.ready_engine().complete(prompt, max_tokens, temperature)
+            engine = self.ready_engine()
+            adapter = model if model in engine.adapters else None
+            text, tokens = await engine.complete(prompt, max_tokens, temperature, adapter)
         except InvalidInput as error:
             raise InvalidArgument(error.message) from None
         except Exception:
@@ -112,6 +121,10 @@ class ServedLanguageModel(Served):
     def _screen(self) -> Screen | None:
         path = self.settings.screen_file
         return None if path is None else Screen.read(path)
+
+    def _every_name(self) -> list[str] | None:
+        """What `model` may be in a request; None while it is starting, which `_answer` says."""
+        return self.ready_engine().every_name if self.ready else None
 
     def _broken_rule_of(self, text: str) -> str | None:
         return None if self._screen is None else self._screen.broken_rule([text])
@@ -156,11 +169,13 @@ class ServedLanguageModel(Served):
 
     async def _models(self, request: Request) -> Response:
         try:
-            limit = self.ready_engine().max_model_len
+            engine = self.ready_engine()
         except EngineUnavailable as error:
             return openai_error(503, str(error))
-        card = {"object": "model", "created": 0, "owned_by": "quantbento", "max_model_len": limit}
-        return JSONResponse({"object": "list", "data": [{"id": name, **card} for name in self.names()]})
+        card = {"object": "model", "created": 0, "owned_by": "quantbento", "max_model_len": engine.max_model_len}
+        models = [{"id": name, **card} for name in self.names()]
+        models += [{"id": name, **card, "parent": self.names()[0]} for name in engine.adapters]
+        return JSONResponse({"object": "list", "data": models})
 
 
 def _engine_of(description: dict[str, Any]) -> type[Engine]:

@@ -10,6 +10,7 @@ parallelism advises: between layers, little has to cross the network. Names are 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, model_validator
@@ -36,8 +37,8 @@ class NodeSettings(EngineSettings):
             )
         return self
 
-    def arguments(self, on_cpu: bool | None = None) -> dict[str, Any]:
-        given = super().arguments(on_cpu)
+    def arguments(self, artifact: Path | None = None, on_cpu: bool | None = None) -> dict[str, Any]:
+        given = super().arguments(artifact, on_cpu)
         if self.nodes == 1:
             return given
         return given | {

@@ -56,7 +56,7 @@ def refuse_unsupported(asked: GenerationRequest, names: list[str], runtime: str)
     """Raises `Refused` where a request asks for what would be left out in silence, or for another model than the one
     of these names, which runs on `runtime`."""
     if asked.model and asked.model not in names:
-        raise Refused(f"The model `{asked.model}` does not exist; this is `{names[0]}`", "model", 404)
+        raise Refused(no_such_model(asked.model, names), "model", 404)
     whole_only = ("echo", "logprobs") if isinstance(asked, CompletionRequest) else ()
     for field, harmless in WITHOUT_EFFECT.items():
         value = getattr(asked, field, None) if field not in whole_only else None
@@ -70,6 +70,12 @@ def refuse_unsupported(asked: GenerationRequest, names: list[str], runtime: str)
         raise Refused(f"messages: the {runtime} runtime cannot call tools; leave their messages out", "messages")
     if asked.stream_options is not None and not asked.stream:
         raise Refused("stream_options: only with stream", "stream_options")
+
+
+def no_such_model(asked: str, names: list[str]) -> str:
+    """What a client is told that asks for another model than those of these names, in OpenAI's words."""
+    served = ", ".join(f"`{name}`" for name in names)
+    return f"The model `{asked}` does not exist; this is `{names[0]}`, and `model` may be {served}"
 
 
 def prompts_of(asked: GenerationRequest, task: TextGeneration) -> list[list[int]]:

@@ -18,6 +18,7 @@ from quantbento.serving.errors import BodyTooLarge, ClientLeft, EngineUnavailabl
 from quantbento.serving.generation.body import Body, Name, check_length, check_token_ids, limits_of, problem
 from quantbento.serving.generation.engine import Engine
 from quantbento.serving.generation.guard import REFUSED
+from quantbento.serving.generation.sampling import no_such_model
 from quantbento.serving.generation.settings import GenerationSettings
 from quantbento.serving.problems import Problem, send_problem
 from quantbento.serving.request_guard import body_of
@@ -126,8 +127,8 @@ class TokenizingEndpoint:
         try:
             asked = self._asked(await body_of(scope, receive))
             engine = self._ready_engine()
-            if asked is not None and asked.model and asked.model not in engine.names:
-                told = f"model: the model `{asked.model}` does not exist; this is `{engine.names[0]}`"
+            if asked is not None and asked.model and asked.model not in engine.every_name:
+                told = f"model: {no_such_model(asked.model, engine.every_name)}"
                 await send_problem(scope, send, Problem(404, told))
                 return
             # In a thread: a long text takes tenths of a second.

@@ -60,9 +60,12 @@ class VLLMEngine(Engine):
     def max_model_len(self) -> int:
         return self._running.max_model_len
 
-    async def complete(self, prompt: str, max_tokens: int, temperature: float) -> tuple[str, int]:
+    async def complete(
+        self, prompt: str, max_tokens: int, temperature: float, adapter: str | None = None
+    ) -> tuple[str, int]:
         prompt_ids = self.task.prompt_ids(self.task.check(prompt))
-        return await self._running.complete(prompt_ids, max_tokens=max_tokens, temperature=temperature)
+        fields = {"max_tokens": max_tokens, "temperature": temperature, "model": adapter}
+        return await self._running.complete(prompt_ids, **fields)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._running.app(scope, receive, send)
@@ -96,7 +99,8 @@ class VLLMEngine(Engine):
         self._task = await asyncio.to_thread(artifact.load_task, folder)
         settings, limit = _engine_settings(self.settings, artifact.describe(folder)), self.settings.max_tokens
         parser = self.settings.tool_parser
-        process = await asyncio.to_thread(VLLMProcess.start, folder, self.names, settings, limit, parser)
+        start = VLLMProcess.start
+        process = await asyncio.to_thread(start, folder, self.names, settings, limit, parser, self.adapters)
         await process.open()
         return process
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from quantbento.core.errors import InvalidInput, QuantbentoError, did_you_mean, one_of
-from quantbento.runtimes.vllm_settings import EngineSettings
+from quantbento.runtimes.adapters import adapter_folders, lora_arguments
+from quantbento.runtimes.vllm_settings import EngineSettings, flags
 
 
 class VLLMProcess:
@@ -33,6 +34,7 @@ class VLLMProcess:
         settings: EngineSettings,
         max_tokens: int,
         tool_parser: str | None = None,
+        adapters: dict[str, Any] | None = None,
     ) -> VLLMProcess:
         """Starts the engine's process and waits until it has loaded the model: seconds to minutes.
 
@@ -42,6 +44,7 @@ class VLLMProcess:
             settings: as the model was judged with.
             max_tokens: new tokens of a request that does not say, and the most for any.
             tool_parser: vLLM's name of how the model's tool calls read; None where chats have no tools.
+            adapters: LoRA adapters in the folder, as `quantbento.runtimes.adapters` has them.
 
         Raises:
             QuantbentoError: there is no such parser.
@@ -58,7 +61,13 @@ class VLLMProcess:
         if tool_parser is not None:
             _check_tool_parser(tool_parser)
             line += ["--enable-auto-tool-choice", "--tool-call-parser", tool_parser]
-        arguments = make_arg_parser(FlexibleArgumentParser()).parse_args([*line, *settings.command_line()])
+        if adapters:
+            line += flags(lora_arguments(adapters))
+            line += [
+                "--lora-modules",
+                *(f"{name}={place}" for name, place in adapter_folders(folder, adapters).items()),
+            ]
+        arguments = make_arg_parser(FlexibleArgumentParser()).parse_args([*line, *settings.command_line(folder)])
         context = UsageContext.OPENAI_API_SERVER
         config = AsyncEngineArgs.from_cli_args(arguments).create_engine_config(context)
         return cls(AsyncLLM.from_vllm_config(config, usage_context=context), arguments)

@@ -61,7 +61,7 @@ def run(folder: Path, settings: NodeSettings) -> None:
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     # Not `vllm serve` itself: it asks for the version of the distribution `vllm`, which its build for CPUs is not.
-    line = ["--model", str(folder), *settings.command_line(), "--headless", "--api-server-count", "0"]
+    line = ["--model", str(folder), *settings.command_line(folder), "--headless", "--api-server-count", "0"]
     run_headless(make_arg_parser(FlexibleArgumentParser()).parse_args(line))
 
 
