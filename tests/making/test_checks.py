@@ -202,7 +202,7 @@ def test_a_scheme_that_this_machine_cannot_run_is_refused(recipe, monkeypatch):
 
 def test_groups_of_a_schemes_own_size_have_to_divide_the_layers(recipe, model, monkeypatch):
     monkeypatch.setattr(schemes.machine, "cpu_flags", lambda: {"amx_tile"})
-    assert problems(with_options(recipe, "gptq", scheme="FP8_BLOCK")) == [
+    assert problems(with_options(recipe, "autoround", scheme="FP8_BLOCK")) == [
         "variant 'int4': FP8_BLOCK has one scale per 128 x 128 weights, which do not divide "
         "'model.layers.0.self_attn.q_proj' and 13 more (64 x 64); add it to ignore, or take another scheme"
     ]

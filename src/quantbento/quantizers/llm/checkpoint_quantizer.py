@@ -150,10 +150,8 @@ class CheckpointQuantizer(Quantizer):
             eight_bit.add(folder, raised)
         done = count(facts, chosen, folder, self.scheme_of(options))
         alike = [name for name in chosen if name not in {*done.left_out, *raised}]
-        scheme_facts, group = self.facts_of_scheme(options), self.group_size(options)
-        done = replace(
-            done, notes=[counted.layers(facts, folder, alike, scheme_facts, group), *self.also_counted(options, folder)]
-        )
+        tensors = counted.layers(facts, folder, alike, self.facts_of_scheme(options), self.group_size(options))
+        done = replace(done, notes=[tensors, *self.also_counted(options, folder)])
         if raised:
             (scheme, number), *_ = done.counts.items()
             done = replace(done, counts={scheme: number - len(raised), eight_bit.NAME: len(raised)})

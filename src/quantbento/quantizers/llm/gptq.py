@@ -12,7 +12,7 @@ from quantbento.quantizers.llm.llm_compressor_base import KvCacheOptions, LlmCom
 
 
 class GptqOptions(KvCacheOptions, GroupOptions):
-    scheme: Literal["W4A16", "W4A16_ASYM", "W8A16", "W8A8", "FP8_DYNAMIC", "FP8_BLOCK", "NVFP4", "MXFP4"] = Field(
+    scheme: Literal["W4A16", "W4A16_ASYM", "W8A16", "W8A8", "NVFP4", "MXFP4"] = Field(
         "W4A16", description="docs/language-models.md says which scheme is for what"
     )
     dampening: float = Field(0.01, gt=0, le=1, description="share of its mean added to the Hessian's diagonal")
