@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quantbento.judging import figures
+from quantbento.judging.rows import VariantRow
 
 
 @pytest.mark.parametrize(
@@ -23,3 +24,10 @@ def test_megabytes(size, text):
 def test_verdict(passed, text):
     gates = [{"metric": metric, "passed": ok} for metric, ok in zip("abc", passed, strict=False)]
     assert figures.verdict(gates) == text
+
+
+def test_what_was_not_judged_is_called_so():
+    row = VariantRow("int4", "rtn", "W4A16", {}, "vllm", judged=False)
+    assert figures.outcome(row) == "not judged here"
+    row.error = "no memory"
+    assert figures.outcome(row) == "error"

@@ -113,3 +113,18 @@ def test_a_folder_that_cannot_be_is_an_error_that_names_the_option(report, tmp_p
 )
 def test_exit_code(variants, code):
     assert Report("demo", "tensor", variants=variants).exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [
+        ([{"passed": True}], 0),
+        ([{"passed": True}, {"judged": False}], 3),
+        ([{"passed": False}, {"judged": False}], 1),
+        ([{"passed": False}, {"judged": False, "error": "no memory"}], 2),
+        ([{"judged": False}], 3),
+    ],
+)
+def test_the_exit_code_says_neither_passed_nor_failed_of_what_was_not_judged(rows, code):
+    variants = [variant(f"v{number}", **fields) for number, fields in enumerate(rows)]
+    assert Report("demo", "tensor", variants=variants).exit_code == code

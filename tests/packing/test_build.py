@@ -383,3 +383,11 @@ def test_a_file_with_api_keys_is_not_packed(project, bentoml):
     with pytest.raises(QuantbentoError):
         build()
     assert call.exists()
+
+
+def test_a_model_that_was_not_judged_is_not_packed(root, tmp_path):
+    unjudged = {"variant": {"scheme": "int8-dynamic", "runtime": "onnx", "judged": False}}
+    stored = stand_in("my-encoder", "feature-extraction", tmp_path / "artifact", **unjudged)
+    assert problems("minilm", "my-encoder") == [
+        f"{stored.tag} was not judged. Judge it where its runtime runs: quantbento judge {stored.tag}"
+    ]

@@ -91,7 +91,7 @@ def test_a_job_makes_its_variant_of_the_recipe_on_the_volume():
 def test_a_failed_gate_is_not_tried_again_and_a_preempted_pod_is():
     spec = job(rendered().folder)["spec"]
     fails, ignored = spec["podFailurePolicy"]["rules"]
-    assert (fails["action"], fails["onExitCodes"]["values"]) == ("FailJob", [1, 2])
+    assert (fails["action"], fails["onExitCodes"]["values"]) == ("FailJob", [1, 2, 3])
     assert (ignored["action"], ignored["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
 

@@ -9,7 +9,7 @@ import pytest
 import service  # noqa: F401 - so that its services are known
 from quantbento import __version__, store
 from quantbento.core import registry
-from quantbento.core.errors import QuantbentoError
+from quantbento.core.errors import QuantbentoError, StoreError
 from quantbento.runtimes import artifact
 from quantbento.serving import served
 from quantbento.serving.bento import Packed
@@ -196,3 +196,13 @@ def test_a_file_of_api_keys_that_cannot_be_used_ends_the_start_and_no_build(serv
                 ServedModel(settings, "feature-extraction").preflight()
         path.write_text(f"ada:{'0' * 64}\n")
         ServedModel(settings, "feature-extraction").preflight()
+
+
+def test_a_model_that_was_not_judged_ends_the_start(bento_home, tmp_path):
+    unjudged = {"scheme": "int8-dynamic", "runtime": "onnx", "judged": False}
+    stored = save_stand_in("later", "tensor", tmp_path / "artifact", variant=unjudged)
+    serving = ServedModel(ServiceSettings(model="later"), "tensor")
+    with pytest.raises(CannotServe, match=f"{stored.tag} was not judged. .*: quantbento judge {stored.tag}"):
+        serving.preflight()
+    with pytest.raises(StoreError, match="was not judged"):
+        serving.load_version(stored)

@@ -150,3 +150,15 @@ def test_failures_are_the_error_or_each_failed_gate():
         == ["min_speedup failed: 1.5 against 2 (0.5 short)"] * 2
     )
     assert console.failures(variant(gates=[PASSED])) == []
+
+
+def test_what_was_not_judged_says_what_was_checked_and_what_comes_next(capsys):
+    worst = {"layer": "layers.0.up", "sqnr_db": 18.25, "relative_error": 0.12}
+    found = {"reconstruction": {"layers": 7, "sqnr_db": {"min": 18.25, "median": 19.5}, "worst": [worst]}}
+    row = variant(size_bytes=250_000, judged=False, checked=found, tag="demo-int8:0123456789abcdef")
+    console.print_report(Report("demo", "tensor", variants=[row]))
+    *_, checked, following = capsys.readouterr().out.splitlines()
+    assert checked == (
+        "int8: SQNR of the weights against the source's: median 19.5 dB of 7 layers; worst 18.2 dB, layers.0.up"
+    )
+    assert following == "int8: not judged. Where onnx runs: quantbento judge demo-int8:0123456789abcdef"

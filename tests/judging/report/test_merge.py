@@ -10,7 +10,7 @@ import pytest
 
 from quantbento import cli
 from quantbento.core.errors import QuantbentoError
-from quantbento.judging.report.merge import MACHINES, merge
+from quantbento.judging.report.merge import MACHINES, add, merge
 
 CPU = {"python": "3.11.4", "cpu": "Xeon", "threads": 2, "device": "cpu", "gpu": None}
 
@@ -215,3 +215,35 @@ def test_the_command_ends_as_save_does(folder, tmp_path, capsys, monkeypatch):
     assert cli.main(["merge", str(one), str(broken), *output]) == 2
     assert cli.main(["merge", str(tmp_path / "missing"), *output]) == 2
     assert capsys.readouterr().err.startswith("error: the reports cannot be merged:\n  - ")
+
+
+def unjudged(name: str, **more) -> dict:
+    return variant(name, passed=False, judged=False, metrics={}, speedup=None) | more
+
+
+def test_a_judged_row_wins_over_an_unjudged_one_and_brings_the_baseline(folder, tmp_path):
+    made = report([unjudged("a"), unjudged("b")], threads=64) | {"baseline": None}
+    judged = report([variant("b")], [reference("onnx-fp32", "onnx")])
+    document, notes = merged(tmp_path, folder("made", made), folder("judged", judged))
+    assert [(row["name"], row["passed"]) for row in document["variants"]] == [("a", False), ("b", True)]
+    assert document["baseline"]["name"] == "torch-fp32" and document["environment"]["threads"] == 2
+    assert notes == []
+
+
+def test_reports_without_any_judging_are_merged(folder, tmp_path, capsys, monkeypatch):
+    from quantbento.judging.report import page
+
+    monkeypatch.setattr(page, "write", lambda path: page.Written(path.with_name("report.html"), []))
+    places = [folder(n, report([unjudged(n)]) | {"baseline": None}) for n in ("a", "b")]
+    assert cli.main(["merge", *map(str, places), "--output", str(tmp_path / "merged")]) == 3
+    assert capsys.readouterr().out.splitlines()[:2] == ["a: not judged", "b: not judged"]
+
+
+def test_a_report_is_added_to_the_one_that_is_there(folder, tmp_path):
+    place = folder("reports", report([unjudged("a"), variant("b", 3.0)]))
+    own = folder("own", report([variant("a", 4.0)])) / "moons" / "report.json"
+    done = add(own, place)
+    assert done.path == place / "moons" / "report.json"
+    written = json.loads(done.path.read_text())["variants"]
+    assert [(row["name"], row["speedup"]["median"]) for row in written] == [("a", 4.0), ("b", 3.0)]
+    assert add(own, tmp_path / "empty").report["variants"][0]["name"] == "a"

@@ -60,3 +60,9 @@ def test_errors_and_placeholders_are_said():
     marked = {"samples": {"evaluation": {"placeholder": True}}}
     assert said(provenance=marked).endswith("The samples are placeholders, so no figure here proves anything.")
     assert said() != said(provenance=marked)
+
+
+def test_what_was_not_judged_counts_for_nothing():
+    unjudged = variant("later", gates=[], passed=False) | {"judged": False, "speedup": None}
+    assert said(variant("a", 2.0), unjudged).endswith("It passed its gates; not judged here: later.")
+    assert said(unjudged) == "Not judged here: later."

@@ -138,7 +138,7 @@ def _merged(documents: Sequence[Document]) -> tuple[Row, list[str]]:
     for document in documents:
         for row in document.variants:
             known = rows.get(row["name"])
-            if known is not None and _worth(known) == _worth(row):
+            if known is not None and is_unjudged(known) == is_unjudged(row):
                 notes.append(f"{row['name']} is in several reports; the first that could be made is taken")
             if known is None or _worth(row) > _worth(known):
                 rows[row["name"]] = row
