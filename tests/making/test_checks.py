@@ -231,7 +231,7 @@ def test_bitsandbytes_has_no_groups_but_layers_to_choose(recipe):
 
 def test_too_little_memory(recipe, monkeypatch):
     monkeypatch.setattr(checks.machine, "memory_bytes", lambda: 1_000_000_000)
-    assert problems(recipe) == ["judging needs about 2 GB of memory; this machine has 1 GB"]
+    assert problems(recipe) == ["quantizing needs about 2 GB of memory; this machine has 1 GB"]
 
 
 def test_a_model_that_can_be_quantized_but_not_judged_here(recipe, monkeypatch):
