@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from quantbento.core.errors import RecipeError
+from quantbento.inputs import checkpoint
 from quantbento.making import checks, plan
 from quantbento.quantizers.llm import checkpoint_quantizer, schemes
 from tests.conftest import ROOT
@@ -250,6 +251,20 @@ def test_bitsandbytes_has_no_groups_but_layers_to_choose(recipe):
 def test_too_little_memory(recipe, monkeypatch):
     monkeypatch.setattr(checks.machine, "memory_bytes", lambda: 1_000_000_000)
     assert problems(recipe) == ["quantizing needs about 2 GB of memory; this machine has 1 GB"]
+
+
+def test_a_model_that_can_be_quantized_but_not_judged_here(recipe, monkeypatch):
+    found = checkpoint.CheckpointFacts(Path("nowhere"), {"layers.0.a": (8192, 8192)}, 20_000_000_000)
+    findings = checks.Findings()
+    monkeypatch.setattr(checks.machine, "memory_bytes", lambda: 16_000_000_000)
+    monkeypatch.setattr(checks.shutil, "disk_usage", lambda place: SimpleNamespace(free=10**12))
+    checks._needs(found, {"a": 1_000_000_000}, True, findings)
+    told = "judging needs about 82 GB of memory; this machine has 16 GB; with --judge none, 3 GB are enough"
+    assert [problem.message for problem in findings.problems] == [told]
+    assert findings.notes[1] == "a: quantizing from disk, layer by layer, takes about 1.00 GB of memory"
+    findings = checks.Findings()
+    checks._needs(found, {"a": 1_000_000_000}, False, findings)
+    assert findings.problems == []
 
 
 def test_too_little_disk(recipe, bento_home, monkeypatch):

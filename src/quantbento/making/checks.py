@@ -196,9 +196,9 @@ def _needs(
         if peak is not None
     ]
     if (total := machine.memory_bytes()) and memory > total:
-        from_disk = None not in streamed.values()
-        what = "judging" if judged and from_disk else "quantizing"
-        less = f"; with --judge none about {(making + HEADROOM) / 1e9:.0f} GB are enough" * (what == "judging")
+        what = "judging" if judged and None not in streamed.values() else "quantizing"
+        alone = making + HEADROOM
+        less = f"; with --judge none, {alone / 1e9:.0f} GB are enough" if judged and alone <= total else ""
         findings.say(f"{what} needs about {memory / 1e9:.0f} GB of memory; this machine has {total / 1e9:.0f} GB{less}")
     places = {shutil.disk_usage(p).free: p for p in (Path(tempfile.gettempdir()), nearest(models_path()))}
     free = min(places)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -30,7 +32,7 @@ def test_its_error_on_the_calibration_data_is_lower_than_round_to_nearests(made)
 def test_it_is_written_and_counted_as_round_to_nearest_is(made):
     tuned, rtn = made("autoround", **FEW), made("rtn")
     assert tuned.config() == rtn.config()
-    assert tuned.done == rtn.done
+    assert tuned.done == replace(rtn.done, peak_memory_bytes=None)
 
 
 def test_without_iterations_it_would_be_round_to_nearest():

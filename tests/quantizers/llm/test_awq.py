@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -27,7 +29,7 @@ def test_its_error_on_the_calibration_data_is_much_lower_than_round_to_nearests(
 def test_it_is_written_and_counted_as_round_to_nearest_is(made):
     awq, rtn = made("awq"), made("rtn")
     assert awq.config() == rtn.config()
-    assert awq.done == rtn.done
-    assert {n: (t.dtype, t.shape) for n, t in awq.tensors().items()} == {
-        n: (t.dtype, t.shape) for n, t in rtn.tensors().items()
-    }
+    assert awq.done == replace(rtn.done, peak_memory_bytes=None)
+    # AutoRound writes scales in float16, whatever the model's dtype.
+    own, expected = ({n: t for n, t in made.tensors().items() if "scale" not in n} for made in (awq, rtn))
+    assert {n: (t.dtype, t.shape) for n, t in own.items()} == {n: (t.dtype, t.shape) for n, t in expected.items()}

@@ -102,7 +102,7 @@ def test_a_worker_that_fails_is_one_line(trained_llama, tmp_path):
     (broken / "model.safetensors").write_bytes(b"not weights")
     job = job_of_trained(trained_llama, tmp_path)
     job.source = load_source(ModelSpec(path=broken), "text-generation")
-    method = registry.quantizer("rtn")()
+    method = registry.quantizer("awq")()
     with pytest.raises(QuantbentoError, match=r"^autoround: SafetensorError: .+$") as caught:
         method.quantize(job, method.Options(), tmp_path)
     assert "\n" not in str(caught.value)

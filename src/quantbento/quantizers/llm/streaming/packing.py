@@ -27,4 +27,4 @@ def pack(whole: torch.Tensor, bits: int) -> torch.Tensor:
     unsigned = pad(unsigned, (0, -unsigned.shape[1] % (32 // bits)))
     if bits == 4:
         unsigned = unsigned[:, 0::2] | (unsigned[:, 1::2] << 4)
-    return unsigned.contiguous().view(torch.int32)
+    return unsigned.reshape(-1).view(torch.int32).view(len(whole), -1)

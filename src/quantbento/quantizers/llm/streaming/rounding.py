@@ -63,7 +63,7 @@ def asymmetric(weight: torch.Tensor, bits: int, group_size: int) -> Parts:
     scale = _scale((high - low) / (2**bits - 1), weight.dtype)
     exact, middle = scale.float(), 2 ** (bits - 1)
     zero = (-low / exact).round_().clamp_(0, 2**bits - 1)
-    whole = ((groups / exact[..., None]).round_() + zero[..., None]).clamp_(0, 2**bits - 1) - middle
+    whole = (groups / exact[..., None]).add_(zero[..., None]).round_().clamp_(0, 2**bits - 1) - middle
     zeros = (zero - middle).to(torch.int8)
     return {
         "weight_packed": pack(whole.to(torch.int8).flatten(1), bits),

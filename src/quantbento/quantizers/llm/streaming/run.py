@@ -13,6 +13,7 @@ from typing import Any
 from quantbento.core import isolated, machine
 from quantbento.inputs.job import Job
 from quantbento.quantizers.llm.streaming import checkpoint
+from quantbento.quantizers.llm.streaming.parts import SMALL
 from quantbento.quantizers.llm.workers import STREAMING
 
 STATES = "streaming"  # a folder in the cache
@@ -43,6 +44,7 @@ def quantize(
             "key": key,
             "schemes": schemes,
             "group_size": group_size,
+            "small": SMALL,
             "threads": machine.default_threads(),
         }
         with job.progress.stage(method) as advance:

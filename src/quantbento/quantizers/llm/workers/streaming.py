@@ -6,6 +6,7 @@ process of its own, whose peak of memory is the method's. The job:
     key           what the shards are made from
     schemes       {layer: scheme}, of linear layers by name
     group_size    input channels that share a scale; -1 for one scale per row
+    small         bytes of the source; layers below it share a shard
     threads       that round at once
 
 The result: `peak_memory_bytes`, resident, also of earlier runs; `reused`, the number of shards that an earlier run had
@@ -38,7 +39,7 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
     from quantbento.quantizers.llm.streaming.shards import Shards
 
     torch.set_num_threads(1)  # the pool below is the parallelism: a chunk stays in a core's cache from step to step
-    made = parts(stored(Path(job["model"])))
+    made = parts(stored(Path(job["model"])), job["small"])
     names, shards, peaks = shard_names(len(made)), Shards(Path(job["state"]), job["key"]), []
     with ThreadPoolExecutor(job["threads"]) as pool:
         for number, (part, name) in enumerate(zip(made, names, strict=True)):
