@@ -43,7 +43,7 @@ def test_vllm_has_these_arguments():
     [
         ({"nodes": 2}, "nodes=2 needs leader"),
         ({"leader": "a"}, "leader='a' has no effect with one machine"),
-        ({**TWO, "node_rank": 2}, "node_rank=2: with nodes=2 it is 0 to 1"),
+        ({**TWO, "node_rank": 2}, "node_rank must be from 0 to 1 with nodes=2, not 2"),
     ],
     ids=["no-leader", "no-nodes", "rank"],
 )
