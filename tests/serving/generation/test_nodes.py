@@ -28,6 +28,7 @@ def test_each_machine_has_its_place_and_the_layers_are_split():
     assert (told["tensor_parallel_size"], told["distributed_executor_backend"]) == (4, "mp")
 
 
+@pytest.mark.vllm
 def test_vllm_has_these_arguments():
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
