@@ -56,6 +56,8 @@ def random_llama(size: str, tokenizer: Path, folder: Path, device: str) -> Path:
                 yield name, (made * DEVIATION).cpu()
 
     _write(folder, tensors())
+    if device == "cuda":
+        torch.cuda.empty_cache()  # the engines, which are other processes, need the room
     return folder
 
 

@@ -68,7 +68,7 @@ def _recipe(folder: Path, device: str, tiny: bool) -> dict[str, Any]:
         "task": "feature-extraction",
         "model": {"path": str(folder / "model")},
         "evaluation": {"path": str(folder / "texts.txt")},
-        "benchmark": {"device": device, "items": 8 if tiny else 256, "rounds": 3, "latency_calls": 5},
+        "benchmark": {"device": device, "items": 8 if tiny else 256, "rounds": 3, "latency_calls": 10},
         "variants": [
             {"name": "onnx-w8", "quantizer": "onnx-weights", "options": {"bits": 8, "block_size": 32}},
             {"name": "torchao-w8", "quantizer": "torchao", "options": {"config": "Int8WeightOnly"}},

@@ -76,6 +76,7 @@ def test_the_model_is_served_from_the_bentos_image_with_the_settings_it_was_judg
     }
 
 
+@pytest.mark.vllm
 def test_vllms_own_parser_takes_the_arguments(store):
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.entrypoints.launchers.cli_args import make_arg_parser

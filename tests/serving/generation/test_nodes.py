@@ -28,6 +28,7 @@ def test_each_machine_has_its_place_and_the_layers_are_split():
     assert (told["tensor_parallel_size"], told["distributed_executor_backend"]) == (4, "mp")
 
 
+@pytest.mark.vllm
 def test_vllm_has_these_arguments():
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -43,7 +44,7 @@ def test_vllm_has_these_arguments():
     [
         ({"nodes": 2}, "nodes=2 needs leader"),
         ({"leader": "a"}, "leader='a' has no effect with one machine"),
-        ({**TWO, "node_rank": 2}, "node_rank=2: with nodes=2 it is 0 to 1"),
+        ({**TWO, "node_rank": 2}, "node_rank must be from 0 to 1 with nodes=2, not 2"),
     ],
     ids=["no-leader", "no-nodes", "rank"],
 )
