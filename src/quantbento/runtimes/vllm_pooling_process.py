@@ -16,7 +16,6 @@ from typing import Any
 from quantbento.core.errors import QuantbentoError
 from quantbento.runtimes.vllm import SECONDS_TO_END, last_words
 
-
 ENGINE = "quantbento.runtimes.vllm_pooling_engine"
 
 
