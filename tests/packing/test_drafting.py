@@ -48,7 +48,8 @@ ENGINES = {
     "transformers": "torch",
     "llama-cpp": "llama-cpp-python",
 }
-LISTS = {"vllm": "vllm-cpu", "vllm-pooling": "vllm-cpu", "tensorrt": "tensorrt-gpu"}  # of packages, where they have another name
+# Of packages, where they have another name.
+LISTS = {"vllm": "vllm-cpu", "vllm-pooling": "vllm-cpu", "tensorrt": "tensorrt-gpu"}
 
 
 @pytest.fixture

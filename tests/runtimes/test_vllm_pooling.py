@@ -1,4 +1,4 @@
-"""vLLM's pooling runner gives what PyTorch gives: embeddings, classes, scores and entities, of texts of every length."""
+"""vLLM's pooling runner gives what PyTorch gives: embeddings, classes, scores and entities, of short and long texts."""
 
 from __future__ import annotations
 

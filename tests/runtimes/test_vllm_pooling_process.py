@@ -37,7 +37,7 @@ def test_calls_from_many_threads_get_their_own(process):
 
 
 def test_what_the_engine_refuses_fails_its_call_alone(process):
-    with pytest.raises(QuantbentoError, match="^vLLM: ValueError: too long$"):
+    with pytest.raises(QuantbentoError, match=r"^vLLM: ValueError: too long$"):
         pool(process, (1,), (LONG,))
     assert pool(process, (2,)) == [[1, 2]]
 
@@ -49,7 +49,7 @@ def test_a_process_that_died_is_started_again_for_the_next_call(process):
 
 
 def test_an_engine_that_does_not_start_says_why():
-    with pytest.raises(QuantbentoError, match="^vLLM: ValueError: no such model$"):
+    with pytest.raises(QuantbentoError, match=r"^vLLM: ValueError: no such model$"):
         PoolingProcess(("wrong", "embed", "MEAN", {}), {}, FAKE)
 
 
