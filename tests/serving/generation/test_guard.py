@@ -50,6 +50,15 @@ def test_a_refusal_is_400_in_openais_shape(client, body, parameter):
     assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", parameter, None)
 
 
+def test_another_model_is_404_with_those_there_are():
+    guard = GenerationGuard(echo, LIMITS, names=lambda: ["it:1", "it", "red"])
+    client = TestClient(Starlette(routes=[Route(PATH, guard, methods=["POST"])]))
+    assert client.post(PATH, json={"prompt": "a", "model": "red"}).status_code == 200
+    response = client.post(PATH, json={"prompt": "a", "model": "green"})
+    assert (response.status_code, response.json()["error"]["param"]) == (404, "model")
+    assert "`it:1`, `it`, `red`" in response.json()["error"]["message"]
+
+
 def test_many_wrong_items_make_one_short_answer(client):
     body = {"messages": [{"role": "nobody", "content": 5}] * 1000}
     response = TestClient(

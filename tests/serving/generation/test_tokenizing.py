@@ -39,7 +39,7 @@ def client_of(ready_engine, broken_rule=lambda text: None) -> TestClient:
 
 @pytest.fixture(scope="module")
 def client(tokenizer) -> TestClient:
-    engine = SimpleNamespace(task=SimpleNamespace(tokenizer=tokenizer), names=["tiny:1", "tiny"], max_model_len=64)
+    engine = SimpleNamespace(task=SimpleNamespace(tokenizer=tokenizer), every_name=["tiny:1", "tiny"], max_model_len=64)
     return client_of(lambda: engine)
 
 
@@ -51,7 +51,7 @@ def test_a_text_becomes_its_ids_and_the_ids_the_text(client, tokenizer):
 
 
 def test_what_no_model_may_read_is_not_tokenized(tokenizer):
-    engine = SimpleNamespace(task=SimpleNamespace(tokenizer=tokenizer), names=["tiny:1"], max_model_len=64)
+    engine = SimpleNamespace(task=SimpleNamespace(tokenizer=tokenizer), every_name=["tiny:1"], max_model_len=64)
     client = client_of(lambda: engine, lambda text: "phrases: number 1" if "secret" in text else None)
     answer = client.post("/tokenize", json={"prompt": "a secret"})
     assert (answer.status_code, answer.json()["detail"]) == (
@@ -120,7 +120,9 @@ def test_what_is_wrong_is_a_problem(client, path, body, said):
 
 
 def test_another_model_is_404_and_one_that_starts_503(client):
-    assert client.post("/tokenize", json={"prompt": "a", "model": "other"}).status_code == 404
+    response = client.post("/tokenize", json={"prompt": "a", "model": "other"})
+    assert response.status_code == 404
+    assert "`model` may be `tiny:1`, `tiny`" in response.json()["detail"]
 
     def starting():
         raise EngineUnavailable("the engine is starting")
