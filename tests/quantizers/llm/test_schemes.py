@@ -71,8 +71,9 @@ def test_what_a_gpu_runs(name, gpu, runs):
     ("name", "flags", "told"),
     [
         ("W4A16", set(), None),
-        ("FP8_DYNAMIC", {"amx_tile"}, None),
-        ("FP8_DYNAMIC", {"avx512_vnni"}, "FP8_DYNAMIC does not run here: this CPU has no AMX"),
+        ("FP8_DYNAMIC", {"avx512_vnni"}, None),
+        ("FP8_BLOCK", {"amx_tile"}, None),
+        ("FP8_BLOCK", {"avx512_vnni"}, "FP8_BLOCK does not run here: this CPU has no AMX"),
         ("NVFP4", {"amx_tile"}, "NVFP4 does not run here: vLLM has no kernel for it on CPUs"),
         ("W8A16", {"amx_tile"}, "W8A16 does not run here: vLLM has no kernel for it on CPUs"),
     ],

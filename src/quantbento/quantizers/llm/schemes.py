@@ -102,9 +102,10 @@ TABLE = (
     Scheme("W8A16", "INT8 per group", "16 bit", 8, 16, None, capability=75, computes_from=None, cpu=None),
     # CutlassInt8ScaledMMLinearKernel; CPUInt8ScaledMMLinearKernel.
     Scheme("W8A8", "INT8 per row", "INT8 per token", 8, 16, -1, capability=75, computes_from=75, cpu="any", below=100),
-    # CompressedTensorsW8A8Fp8 from 8.9 on, below that CompressedTensorsW8A16Fp8. CPUFP8W8A8ScaledMMLinearKernel.
-    Scheme("FP8_DYNAMIC", "FP8 per row", "FP8 per token", 8, 16, -1, capability=75, computes_from=89, cpu="amx"),
-    # CPUFp8W8A8BlockScaledMMKernel.
+    # CompressedTensorsW8A8Fp8 from 8.9 on, below that CompressedTensorsW8A16Fp8. CPUs: CPUFP8W8A8ScaledMMLinearKernel
+    # with AMX, without it ChannelWiseTorchFP8ScaledMMLinearKernel, which is `torch._scaled_mm`.
+    Scheme("FP8_DYNAMIC", "FP8 per row", "FP8 per token", 8, 16, -1, capability=75, computes_from=89, cpu="any"),
+    # CPUFp8W8A8BlockScaledMMKernel, with AMX only.
     Scheme("FP8_BLOCK", "FP8 per 128 x 128", "FP8 per 128", 8, 32, 128, 75, computes_from=89, cpu="amx", block=128),
     # Marlin's kernels, and from 10.0 on CUTLASS's and FlashInfer's. `_POSSIBLE_NVFP4_KERNELS` has none for CPUs.
     Scheme("NVFP4", "FP4 per 16", "FP4 per 16", 4, 8, 16, capability=75, computes_from=100, cpu=None, also=GLOBAL),
