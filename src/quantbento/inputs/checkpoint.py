@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from quantbento.core.errors import QuantbentoError, summary
+from quantbento.inputs import layers
 
 BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}  # else 1
+CAUSAL, VISION_LANGUAGE = "AutoModelForCausalLM", "AutoModelForImageTextToText"
 FLOATS = ("F64", "F32", "BF16", "F16")
 # vLLM runs each of these groups as one layer, so their members share a scheme.
 FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
@@ -19,11 +21,20 @@ FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """`linears` maps the name of each linear layer to (outputs, inputs)."""
+    """What is known of a language model's checkpoint.
+
+    Attributes:
+        linears: (outputs, inputs) of each linear layer, by its name in the checkpoint; experts one by one.
+        modules, routers, vision, head: as in `quantbento.inputs.layers.Layers`.
+    """
 
     folder: Path
     linears: dict[str, tuple[int, int]]
     parameters: int
+    modules: dict[str, str] = field(default_factory=dict)
+    routers: list[str] = field(default_factory=list)
+    vision: list[str] = field(default_factory=list)
+    head: str | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -32,7 +43,7 @@ class CheckpointFacts:
 
 
 def inspect(folder: Path, trust_remote_code: bool = False) -> CheckpointFacts:
-    """The facts of a causal language model in hub format, from its configuration alone: no weight is read.
+    """The facts of a causal or vision-language model in hub format, from its configuration alone: no weight is read.
 
     Raises:
         QuantbentoError: the configuration is missing or is not a causal language model's.
@@ -43,14 +54,24 @@ def inspect(folder: Path, trust_remote_code: bool = False) -> CheckpointFacts:
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         with torch.device("meta"):
-            model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+            kind = getattr(transformers, auto_class_of(folder))
+            model = kind.from_config(config, trust_remote_code=trust_remote_code)
     except Exception as error:
         raise QuantbentoError(f"{folder} is no causal language model in hub format: {summary(error)}") from error
-    linears = {}
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear):
-            linears[name] = (module.out_features, module.in_features)
-    return CheckpointFacts(folder, linears, sum(p.numel() for p in model.parameters()))
+    found = layers.of(model)
+    parameters = sum(p.numel() for p in model.parameters())
+    return CheckpointFacts(
+        folder, found.linears, parameters, found.modules, found.routers, found.vision, found.head
+    )
+
+
+def auto_class_of(folder: Path) -> str:
+    """Which of Transformers' classes reads the model whole: a vision-language model is read with its vision tower."""
+    from transformers.models.auto import modeling_auto
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with_vision = config.get("model_type") in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    return VISION_LANGUAGE if with_vision and "vision_config" in config else CAUSAL
 
 
 def tensors(folder: Path) -> dict[str, tuple[str, list[int]]]:
@@ -64,14 +85,15 @@ def tensors(folder: Path) -> dict[str, tuple[str, list[int]]]:
     return found
 
 
-def quantized_bytes(folder: Path, layers: list[str]) -> dict[str, int]:
+def quantized_bytes(folder: Path, names: list[str]) -> dict[str, int]:
     """Which of the layers a checkpoint no longer holds as a matrix of floats, with the bytes their weights take:
     packed values, scales, zero points and the quantizer's tables, but not biases."""
     parts: dict[str, list[tuple[str, str, list[int]]]] = {}
+    wanted = set(names)
     for name, (kind, shape) in tensors(folder).items():
-        for layer in layers:
-            if name.startswith(f"{layer}."):
-                parts.setdefault(layer, []).append((name.removeprefix(f"{layer}."), kind, shape))
+        layer, _, own = name.rpartition(".")
+        if layer in wanted:
+            parts.setdefault(layer, []).append((own, kind, shape))
     return {
         layer: sum(BYTES.get(kind, 1) * prod(shape) for name, kind, shape in found if name != "bias")
         for layer, found in parts.items()

@@ -9,3 +9,4 @@ from quantbento.quantizers.llm.autoround_base import AutoRoundQuantizer
 class Awq(AutoRoundQuantizer):
     name = "awq"
     data = "calibration"
+    sees_all_experts = True
