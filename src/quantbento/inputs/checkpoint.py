@@ -11,9 +11,9 @@ from typing import Any
 
 from quantbento.core.errors import QuantbentoError, summary
 from quantbento.inputs import layers
+from quantbento.runtimes.transformers import auto_class_of
 
 BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}  # else 1
-CAUSAL, VISION_LANGUAGE = "AutoModelForCausalLM", "AutoModelForImageTextToText"
 FLOATS = ("F64", "F32", "BF16", "F16")
 # vLLM runs each of these groups as one layer, so their members share a scheme.
 FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
@@ -60,18 +60,7 @@ def inspect(folder: Path, trust_remote_code: bool = False) -> CheckpointFacts:
         raise QuantbentoError(f"{folder} is no causal language model in hub format: {summary(error)}") from error
     found = layers.of(model)
     parameters = sum(p.numel() for p in model.parameters())
-    return CheckpointFacts(
-        folder, found.linears, parameters, found.modules, found.routers, found.vision, found.head
-    )
-
-
-def auto_class_of(folder: Path) -> str:
-    """Which of Transformers' classes reads the model whole: a vision-language model is read with its vision tower."""
-    from transformers.models.auto import modeling_auto
-
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    with_vision = config.get("model_type") in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
-    return VISION_LANGUAGE if with_vision and "vision_config" in config else CAUSAL
+    return CheckpointFacts(folder, found.linears, parameters, found.modules, found.routers, found.vision, found.head)
 
 
 def tensors(folder: Path) -> dict[str, tuple[str, list[int]]]:

@@ -23,6 +23,7 @@ from quantbento.inputs.job import Job
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
 from quantbento.quantizers.llm import eight_bit, experts, vision, written
 from quantbento.quantizers.llm.fused import fused
+from quantbento.runtimes.transformers import auto_class_of
 from quantbento.runtimes.vllm_settings import runs_on_cpu
 
 Scheme = Literal["W4A16", "W4A16_ASYM"]
@@ -104,7 +105,7 @@ class CheckpointQuantizer(Quantizer):
                 "output": str(folder),
                 "calibration": calibration and str(calibration),
                 "ignore": sorted(facts.modules.get(n, n) for n in kept_names(facts, chosen) + raised),
-                "auto_class": checkpoint.auto_class_of(facts.folder),
+                "auto_class": auto_class_of(facts.folder),
                 **self.job(options),
             }
             with job.progress.stage(self.name) as advance:

@@ -13,6 +13,6 @@ def notes(model: CheckpointFacts, done: Collection[str]) -> list[str]:
     if not kept:
         return []
     return [
-        f"{len(kept)} layers of the vision tower and the projector stay in 16 bit: calibration has texts only, and they "
-        "are few of the weights (`vision: true` quantizes them)"
+        f"{len(kept)} layers of the vision tower and the projector stay in 16 bit: calibration has texts only, and "
+        "they are few of the weights (`vision: true` quantizes them)"
     ]
