@@ -49,5 +49,7 @@ def write(kind: str, folder: Path) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         auto.from_config(config_of(kind)).to(torch.bfloat16).save_pretrained(folder)
+    if kind == "llava":
+        t.CLIPImageProcessor(size={"shortest_edge": 28}, crop_size=28).save_pretrained(folder)
     tokenizer_of(Path(__file__).read_text(encoding="utf-8")).save_pretrained(folder)
     return folder

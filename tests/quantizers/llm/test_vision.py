@@ -41,6 +41,9 @@ def test_it_is_quantized_and_scored_by_its_texts(llava, tmp_path):
     after = checkpoint.tensors(tmp_path)
     assert after["vision_tower.encoder.layers.0.mlp.fc1.weight"][0] == "BF16"
     assert after["language_model.lm_head.weight"][0] == "BF16"
+    assert {p.name for p in llava.glob("*processor_config.json")} == {
+        p.name for p in tmp_path.glob("*processor_config.json")
+    }
     job.task.tokenizer.save_pretrained(tmp_path)
     figures = []
     for folder in (llava, tmp_path):

@@ -8,6 +8,7 @@ leave routers as they are, but AutoRound does not list them, and vLLM then expec
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,10 @@ def finish(folder: Path, facts: CheckpointFacts, kept: list[str]) -> None:
         facts: of the source.
         kept: the names of the linear layers and routers in 16 bit.
     """
+    if facts.vision:
+        for path in facts.folder.glob("*processor_config.json"):  # engines look for how images are prepared
+            if not (folder / path.name).exists():
+                shutil.copyfile(path, folder / path.name)
     if not facts.modules and not facts.routers:
         return
     _rename(folder, _names(facts))
