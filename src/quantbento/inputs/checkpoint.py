@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from quantbento.core.errors import QuantbentoError, summary
+from quantbento.inputs import layers
+from quantbento.runtimes.transformers import auto_class_of
 
 BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}  # else 1
 FLOATS = ("F64", "F32", "BF16", "F16")
@@ -20,11 +22,20 @@ FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 
 @dataclass(frozen=True)
 class CheckpointFacts:
-    """`linears` maps the name of each linear layer to (outputs, inputs)."""
+    """What is known of a language model's checkpoint.
+
+    Attributes:
+        linears: (outputs, inputs) of each linear layer, by its name in the checkpoint; experts one by one.
+        modules, routers, vision, head: as in `quantbento.inputs.layers.Layers`.
+    """
 
     folder: Path
     linears: dict[str, tuple[int, int]]
     parameters: int
+    modules: dict[str, str] = field(default_factory=dict)
+    routers: list[str] = field(default_factory=list)
+    vision: list[str] = field(default_factory=list)
+    head: str | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -33,7 +44,7 @@ class CheckpointFacts:
 
 
 def inspect(folder: Path, trust_remote_code: bool = False) -> CheckpointFacts:
-    """The facts of a causal language model in hub format, from its configuration alone: no weight is read.
+    """The facts of a causal or vision-language model in hub format, from its configuration alone: no weight is read.
 
     Raises:
         QuantbentoError: the configuration is missing or is not a causal language model's.
@@ -44,14 +55,13 @@ def inspect(folder: Path, trust_remote_code: bool = False) -> CheckpointFacts:
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
         with torch.device("meta"):
-            model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+            kind = getattr(transformers, auto_class_of(folder))
+            model = kind.from_config(config, trust_remote_code=trust_remote_code)
     except Exception as error:
         raise QuantbentoError(f"{folder} is no causal language model in hub format: {summary(error)}") from error
-    linears = {}
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear):
-            linears[name] = (module.out_features, module.in_features)
-    return CheckpointFacts(folder, linears, sum(p.numel() for p in model.parameters()))
+    found = layers.of(model)
+    parameters = sum(p.numel() for p in model.parameters())
+    return CheckpointFacts(folder, found.linears, parameters, found.modules, found.routers, found.vision, found.head)
 
 
 def tensors(folder: Path) -> dict[str, tuple[str, list[int]]]:
@@ -81,11 +91,11 @@ def header(path: Path) -> dict[str, Any]:
     return found
 
 
-def quantized_bytes(folder: Path, layers: list[str]) -> dict[str, int]:
+def quantized_bytes(folder: Path, names: list[str]) -> dict[str, int]:
     """Which of the layers a checkpoint no longer holds as a matrix of floats, with the bytes their weights take:
     packed values, scales, zero points and the quantizer's tables, but not biases."""
-    wanted = set(layers)
     parts: dict[str, list[tuple[str, str, list[int]]]] = {}
+    wanted = set(names)
     for name, (kind, shape) in tensors(folder).items():
         for layer in wanted.intersection(name[: dot.start()] for dot in re.finditer(r"\.", name)):
             parts.setdefault(layer, []).append((name.removeprefix(f"{layer}."), kind, shape))

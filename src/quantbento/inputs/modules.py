@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbento.core.errors import QuantbentoError
+from quantbento.runtimes.transformers import CAUSAL, auto_class_of
 
 if TYPE_CHECKING:
     import torch
 
 HALF = ("bfloat16", "float16")
-CAUSAL = "AutoModelForCausalLM"
 
 
 def read_folder(folder: Path, auto_class: str, trust_remote_code: bool, dtype: str = "float32") -> torch.nn.Module:
@@ -108,7 +108,7 @@ def in_16_bit(folder: Path, adapter: Path | None, trust_remote_code: bool, works
         return folder, dtype
     from transformers import AutoTokenizer
 
-    module = read_folder(folder, CAUSAL, trust_remote_code, dtype)
+    module = read_folder(folder, auto_class_of(folder), trust_remote_code, dtype)
     copy = workspace / "source"
     merged: Any = merge_adapter(module, adapter)
     merged.save_pretrained(copy)

@@ -18,6 +18,7 @@ from quantbento.inputs import hub, model_files, picklable
 from quantbento.inputs.folders import FILES, SMALL_FILES, hash_files, hash_folder, local_folder
 from quantbento.recipe import ModelSpec
 from quantbento.runtimes.onnx import external_data
+from quantbento.runtimes.transformers import auto_class_of
 from quantbento.tasks.base import Task
 from quantbento.tasks.source import SourceModel
 
@@ -169,7 +170,7 @@ class NamedModel:
         if task.on_disk:
             space = workspace or Path(tempfile.mkdtemp(prefix="quantbento-"))
             copy, dtype = in_16_bit(folder, spec.adapter, spec.trust_remote_code, space)
-            read = partial(read_folder, auto_class=task.auto_class, trust_remote_code=spec.trust_remote_code)
+            read = partial(read_folder, auto_class=auto_class_of(copy), trust_remote_code=spec.trust_remote_code)
             return SourceModel(folder=copy, trust_remote_code=spec.trust_remote_code, dtype=dtype, read=read)
         module = read_folder(folder, task.auto_class, spec.trust_remote_code)
         return SourceModel(merge_adapter(module, spec.adapter), folder, trust_remote_code=spec.trust_remote_code)

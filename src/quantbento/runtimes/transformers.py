@@ -4,6 +4,7 @@ quantized) and pickled modules. Unpickling runs code: only load a folder you mad
 from __future__ import annotations
 
 import contextlib
+import json
 import pickle
 import threading
 import warnings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from quantbento.runtimes.decoding import NewTokens
 
+CAUSAL, VISION_LANGUAGE = "AutoModelForCausalLM", "AutoModelForImageTextToText"
 LOGITS_BYTES = 256_000_000  # of one forward pass when scoring, in float32
 
 
@@ -216,9 +218,22 @@ def _read(folder: Path, dtype: str, device: str) -> Any:
 
     transformers.utils.logging.disable_progress_bar()
     device_map = {"cpu": None, "cuda": "auto"}.get(device, device)  # `cuda` is all GPUs
-    return transformers.AutoModelForCausalLM.from_pretrained(
-        folder, dtype=dtype, device_map=device_map, local_files_only=True
+    module, told = getattr(transformers, auto_class_of(folder)).from_pretrained(
+        folder, dtype=dtype, device_map=device_map, local_files_only=True, output_loading_info=True
     )
+    # Transformers fills what it does not find with random numbers, such as experts by names that it does not know.
+    if missing := sorted(told["missing_keys"]):
+        raise ValueError(f"it has no weights for {', '.join(missing[:4])}{' ...' * (len(missing) > 4)}")
+    return module
+
+
+def auto_class_of(folder: Path) -> str:
+    """Which of Transformers' classes reads a model whole: a vision-language model is read with its vision tower."""
+    from transformers.models.auto import modeling_auto
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    with_vision = config.get("model_type") in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    return VISION_LANGUAGE if with_vision and "vision_config" in config else CAUSAL
 
 
 def _with_adapters(module: Any, folder: Path, names: Sequence[str]) -> Any:

@@ -10,3 +10,4 @@ class Awq(AutoRoundQuantizer):
     name = "awq"
     data = "calibration"
     rescales = True
+    sees_all_experts = True

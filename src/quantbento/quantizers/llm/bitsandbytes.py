@@ -14,8 +14,9 @@ from pydantic import Field
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
 from quantbento.inputs.job import Job
+from quantbento.inputs.layers import experts_of
 from quantbento.quantizers.base import Quantized, Quantizer, exactly
-from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions, choose, count, facts_of
+from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions, choose, count, facts_of, kept_names
 
 
 class Nf4Options(CheckpointOptions):
@@ -42,9 +43,16 @@ class BitsAndBytes(Quantizer):
 
     def preflight(self, model: checkpoint.CheckpointFacts, options: CheckpointOptions) -> list[str]:
         try:
-            choose(model, options)
+            chosen = choose(model, options)
         except QuantbentoError as error:
             return [str(error)]
+        if experts_of(chosen):
+            return [
+                "Transformers holds the experts of a layer as one tensor, which bitsandbytes leaves in 16 bit; add "
+                "'*.experts.*' to ignore, or use rtn, awq, autoround or gptq"
+            ]
+        if model.vision:
+            return ["bitsandbytes is for causal language models here; use rtn for a vision-language model"]
         return []
 
     def layers(self, job: Job, options: CheckpointOptions) -> dict[str, int]:
@@ -59,7 +67,8 @@ class BitsAndBytes(Quantizer):
         facts = facts_of(job)
         chosen = choose(facts, options)
         config = BitsAndBytesConfig(
-            llm_int8_skip_modules=sorted(facts.linears.keys() - set(chosen)), **self.config(options, job.source.dtype)
+            llm_int8_skip_modules=sorted(facts.modules.get(n, n) for n in kept_names(facts, chosen)),
+            **self.config(options, job.source.dtype),
         )
         module = AutoModelForCausalLM.from_pretrained(
             job.source.folder,

@@ -21,9 +21,10 @@ from quantbento.inputs import checkpoint
 from quantbento.inputs.checkpoint import FUSED, CheckpointFacts
 from quantbento.inputs.job import Job
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions, select
-from quantbento.quantizers.llm import counted, eight_bit, shapes
+from quantbento.quantizers.llm import counted, eight_bit, experts, shapes, vision, written
 from quantbento.quantizers.llm.fused import fused
 from quantbento.quantizers.llm.schemes import SCHEMES, Scheme
+from quantbento.runtimes.transformers import auto_class_of
 from quantbento.runtimes.vllm_settings import runs_on_cpu
 
 Int4 = Literal["W4A16", "W4A16_ASYM"]
@@ -32,6 +33,7 @@ LEAST_INPUTS = 256  # inputs of a small layer: with one scale per row, others ne
 
 class CheckpointOptions(QuantizerOptions):
     ignore: list[str] = Field(["lm_head"], description="fnmatch patterns of linear layers kept in 16 bit")
+    vision: bool = Field(False, description="quantize a vision-language model's vision tower and projector too")
 
 
 class GroupOptions(CheckpointOptions):
@@ -57,6 +59,7 @@ class CheckpointQuantizer(Quantizer):
     devices = ("cpu", "cuda")
     keeps = "ignore"
     worker: ClassVar[Path]
+    sees_all_experts: ClassVar[bool] = False  # whether experts are calibrated on tokens that are not theirs too
     requirements: ClassVar[Sequence[str]] = ()  # of the worker's own environment; if empty, it uses this one
 
     @classmethod
@@ -94,7 +97,7 @@ class CheckpointQuantizer(Quantizer):
             raised = in_eight_bits(chosen, options)
         except QuantbentoError as error:
             return [str(error)]
-        problems = _fused_problems(model, chosen)
+        problems = _fused_problems(model, chosen) + experts.problems(model, chosen, raised, options)
         scheme, group = self.facts_of_scheme(options), self.group_size(options)
         if group != -1 or scheme.group is None:
             grouped = [name for name in chosen if name not in raised]
@@ -102,14 +105,18 @@ class CheckpointQuantizer(Quantizer):
         return problems
 
     def unservable(self, model: CheckpointFacts, options: Any) -> list[str]:
-        if self.facts_of_scheme(options).name not in get_args(Int4) or not runs_on_cpu():
+        if not runs_on_cpu():
             return []
         try:
             chosen = choose(model, options)
             raised = in_eight_bits(chosen, options)
         except QuantbentoError:
             return []  # preflight says so
-        return shapes.cpu_problems(model, [name for name in chosen if name not in raised], options.group_size)
+        problems = experts.unservable(chosen)
+        if self.facts_of_scheme(options).name in get_args(Int4):
+            grouped = [name for name in chosen if name not in raised]
+            problems += shapes.cpu_problems(model, grouped, options.group_size)
+        return problems
 
     def weight_bits(self, options: Any) -> dict[int, float]:
         scheme, group = self.facts_of_scheme(options), self.group_size(options)
@@ -139,22 +146,26 @@ class CheckpointQuantizer(Quantizer):
                 "model": str(job.source.folder),
                 "output": str(folder),
                 "calibration": calibration and str(calibration),
-                "ignore": sorted(facts.linears.keys() - set(chosen) | set(raised)),
+                "ignore": sorted(facts.modules.get(n, n) for n in kept_names(facts, chosen) + raised),
+                "auto_class": auto_class_of(facts.folder),
                 **self.job(options),
             }
             with job.progress.stage(self.name) as advance:
                 told = isolated.run(python, self.worker, work, lambda stage, done, total: advance(done, total))
         if note := told.get("rounded"):
             job.progress.say(f"{self.name}: {note}")
+        written.finish(folder, facts, kept_names(facts, chosen) + raised)
         if raised:
             eight_bit.add(folder, raised)
         done = count(facts, chosen, folder, self.scheme_of(options))
         alike = [name for name in chosen if name not in {*done.left_out, *raised}]
         tensors = counted.layers(facts, folder, alike, self.facts_of_scheme(options), self.group_size(options))
-        done = replace(done, notes=[tensors, *self.also_counted(options, folder)])
+        unseen = experts.in_checkpoint(facts, told["unseen"]) if calibration else []
+        notes = [*done.notes, tensors, *self.also_counted(options, folder)]
+        done = replace(done, notes=[*notes, *experts.unseen_notes(unseen, self.sees_all_experts)])
         if raised:
-            (scheme, number), *_ = done.counts.items()
-            done = replace(done, counts={scheme: number - len(raised), eight_bit.NAME: len(raised)})
+            (scheme, number), *others = done.counts.items()
+            done = replace(done, counts={scheme: number - len(raised), eight_bit.NAME: len(raised), **dict(others)})
         return done
 
 
@@ -164,11 +175,25 @@ def facts_of(job: Job) -> CheckpointFacts:
 
 
 def choose(model: CheckpointFacts, options: CheckpointOptions) -> list[str]:
-    """The linear layers to quantize. Raises `QuantbentoError` if there are none, or if a pattern matches nothing."""
-    chosen = select(model.linears, ["*"], options.ignore, "linear layer")
+    """The linear layers to quantize: without a vision tower and its projector, unless `vision` says so, and never a
+    router. `lm_head` names the layer that gives the logits, whatever the checkpoint calls it.
+
+    Raises:
+        QuantbentoError: there are none, or a pattern matches nothing.
+    """
+    ignore = [model.head if pattern == "lm_head" and model.head else pattern for pattern in options.ignore]
+    chosen = select(model.linears, ["*"], ignore, "linear layer")
+    if not options.vision:
+        vision = set(model.vision)
+        chosen = [name for name in chosen if name not in vision]
     if not chosen:
         raise QuantbentoError(f"ignore leaves none of the {len(model.linears)} linear layers to quantize")
     return chosen
+
+
+def kept_names(model: CheckpointFacts, chosen: list[str]) -> list[str]:
+    """The layers that stay in 16 bit, routers too."""
+    return sorted({*model.linears, *model.routers} - set(chosen))
 
 
 def in_eight_bits(chosen: list[str], options: CheckpointOptions) -> list[str]:
@@ -188,19 +213,21 @@ def count(facts: CheckpointFacts, chosen: list[str], folder: Path, scheme: str) 
     """Counts what is quantized in the written checkpoint.
 
     Raises:
-        QuantbentoError: nothing is quantized.
+        QuantbentoError: nothing is quantized, or an expert is not.
     """
     done = checkpoint.quantized_bytes(folder, list(facts.linears))
     if not done:
         raise QuantbentoError(f"none of the {len(chosen)} chosen layers is quantized in what was written")
+    experts.check_all(chosen, done)
     sizes = {name: out * inputs for name, (out, inputs) in facts.linears.items()}
     parameters = sum(sizes[name] for name in done)
     return Quantized(
         {},
-        {f"{scheme} layers": len(done)},
+        {f"{scheme} layers": len(done)} | experts.counted(done),
         quantized_parameters=parameters,
         parameters=facts.parameters,
         left_out=[name for name in chosen if name not in done],
+        notes=[*experts.notes(facts, done), *vision.notes(facts, done)],
         weight_ratio=sum(done.values()) / (2 * parameters),
     )
 

@@ -27,10 +27,13 @@ def layers(facts: CheckpointFacts, folder: Path, names: Iterable[str], scheme: S
     Raises:
         QuantbentoError: a layer lacks a tensor of the scheme, or has another number of scales.
     """
-    found = checkpoint.tensors(folder)
+    found: dict[str, dict[str, list[int]]] = {}
+    for key, (_, shape) in checkpoint.tensors(folder).items():
+        layer, _, kind = key.rpartition(".")
+        found.setdefault(layer, {})[kind] = shape
     kinds, scales, count = Counter[str](), 0, 0
     for name in names:
-        own = {key.removeprefix(f"{name}."): shape for key, (_, shape) in found.items() if key.startswith(f"{name}.")}
+        own = found.get(name, {})
         here = next((kind for kind in SCALES if kind in own), "weight_scale")
         needed = (here, *scheme.also) if here == "weight_scale" else (here,)
         if missing := [kind for kind in needed if kind not in own]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from quantbento.inputs.checkpoint import FUSED
+from quantbento.inputs.layers import EXPERT
 from quantbento.quantizers.base import exactly
 
 PATTERNS = {members: pattern for members, pattern in zip(FUSED, ("[qkv]_proj", "[gu]*_proj"), strict=True)}
@@ -26,6 +27,8 @@ def fused(layers: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _pattern(layer: str, layers: list[str]) -> str:
+    if match := EXPERT.fullmatch(layer):  # all experts of a layer
+        return f"{exactly([match['block']])[0]}.*"
     parent, dot, own = layer.rpartition(".")
     (alone,) = exactly([layer])
     for members, pattern in PATTERNS.items():

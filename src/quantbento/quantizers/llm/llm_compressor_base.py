@@ -29,6 +29,7 @@ class LlmCompressorQuantizer(CheckpointQuantizer):
     """`name` is the worker's method."""
 
     data: ClassVar[Data | None] = "calibration"
+    sees_all_experts = True
     modules = ("uv",)
     distributions = ()  # the worker's environment is pinned by `requirements`
     worker = LLM_COMPRESSOR

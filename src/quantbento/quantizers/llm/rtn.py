@@ -12,11 +12,11 @@ from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.checkpoint import CheckpointFacts
 from quantbento.inputs.job import Job
 from quantbento.quantizers.base import Quantized
-from quantbento.quantizers.llm import eight_bit
+from quantbento.quantizers.llm import eight_bit, written
 from quantbento.quantizers.llm.autoround_base import AutoRoundQuantizer, Int4Options
-from quantbento.quantizers.llm.checkpoint_quantizer import choose, count, facts_of, in_eight_bits
+from quantbento.quantizers.llm.checkpoint_quantizer import choose, count, facts_of, in_eight_bits, kept_names
 from quantbento.quantizers.llm.streaming import memory, run
-from quantbento.quantizers.llm.streaming.parts import Stored, experts, routers, stored
+from quantbento.quantizers.llm.streaming.parts import Stored, stored
 
 STREAMED = "compressed-tensors"  # the format
 
@@ -24,30 +24,24 @@ STREAMED = "compressed-tensors"  # the format
 class Rtn(AutoRoundQuantizer):
     name = "rtn"
 
-    def preflight(self, model: CheckpointFacts, options: Int4Options) -> list[str]:
-        try:
-            return super().preflight(_with_experts(model), options)
-        except QuantbentoError as error:
-            return [str(error)]
-
     def memory_bytes(self, model: CheckpointFacts, options: Int4Options) -> int | None:
         if options.format != STREAMED:
             return None
-        return memory.estimate(_with_experts(model), self._schemes(_with_experts(model), options), options.group_size)
+        return memory.estimate(model, self._schemes(model, options), options.group_size)
 
     def quantize(self, job: Job, options: Int4Options, folder: Path) -> Quantized:
         if options.format != STREAMED:
             return super().quantize(job, options, folder)
-        facts = _with_experts(facts_of(job))
+        facts = facts_of(job)
         schemes = self._schemes(facts, options)
-        tensors = stored(facts.folder)
-        _check_stored(facts.folder, tensors, schemes)
-        kept = sorted({*facts.linears, *routers(tensors)} - schemes.keys())
+        _check_stored(facts.folder, stored(facts.folder), schemes)
+        kept = kept_names(facts, list(schemes))
         told = run.quantize(job, self.name, schemes, options.group_size, kept, folder)
+        written.finish(folder, facts, kept)
         done = count(facts, list(schemes), folder, self.scheme_of(options))
-        (name, number), *_ = done.counts.items()
+        (name, number), *others = done.counts.items()
         raised = [scheme for scheme in schemes.values() if scheme != self.scheme_of(options)]
-        counts = {name: number - len(raised)} | ({eight_bit.NAME: len(raised)} if raised else {})
+        counts = {name: number - len(raised), **({eight_bit.NAME: len(raised)} if raised else {}), **dict(others)}
         return replace(done, counts=counts, peak_memory_bytes=told["peak_memory_bytes"])
 
     def _schemes(self, facts: CheckpointFacts, options: Int4Options) -> dict[str, str]:
@@ -55,16 +49,6 @@ class Rtn(AutoRoundQuantizer):
         chosen = choose(facts, options)
         raised = set(in_eight_bits(chosen, options))
         return {name: eight_bit.SCHEME if name in raised else self.scheme_of(options) for name in chosen}
-
-
-def _with_experts(model: CheckpointFacts) -> CheckpointFacts:
-    """With the linear layers of experts, where the checkpoint's files are there to name them, and without routers."""
-    if not any(model.folder.glob("*.safetensors")):
-        return model  # the plan for a model on the hub, whose weights are not fetched yet
-    tensors = stored(model.folder)
-    kept = set(routers(tensors))
-    linears = {name: shape for name, shape in model.linears.items() if name not in kept}
-    return replace(model, linears=linears | experts(tensors, model.linears))
 
 
 def _check_stored(folder: Path, tensors: list[Stored], schemes: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.quantizers.llm.streaming.parts import INDEX, Stored, experts, parts, routers, shard_names, stored
+from quantbento.quantizers.llm.streaming.parts import INDEX, Stored, parts, shard_names, stored
 
 
 def matrix(name: str, rows: int = 10) -> Stored:
@@ -65,13 +65,3 @@ def test_a_damaged_file_and_other_formats_are_one_line(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(QuantbentoError, match="no safetensors file, or damaged"):
         stored(tmp_path)
-
-
-def test_experts_are_found_and_their_router_is_kept():
-    block = "model.layers.0.mlp"
-    tensors = [matrix(f"{block}.gate.weight"), matrix(f"{block}.experts.0.up_proj.weight")]
-    tensors += [matrix(f"{block}.experts.11.up_proj.weight"), matrix(f"{block}.shared.weight")]
-    known = {f"{block}.experts.11.up_proj": (10, 50)}
-    assert experts(tensors, {}) == {f"{block}.experts.{i}.up_proj": (10, 50) for i in (0, 11)}
-    assert list(experts(tensors, known)) == [f"{block}.experts.0.up_proj"]
-    assert routers(tensors) == [f"{block}.gate"]

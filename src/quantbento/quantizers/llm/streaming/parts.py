@@ -14,8 +14,6 @@ from quantbento.inputs.checkpoint import BYTES, FLOATS, header
 MB = 10**6
 SMALL, LARGE = 128 * MB, 1024 * MB  # layers below SMALL share a part, and a layer above LARGE gets several
 LAYER = re.compile(r"^(.*?\.\d+)\.")
-EXPERT = re.compile(r"\.experts\.\d+\.")
-ROUTERS = ("gate", "router", "shared_expert_gate")
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
 
 
@@ -85,23 +83,6 @@ def parts(tensors: list[Stored], small: int = SMALL, large: int = LARGE) -> list
 def shard_names(count: int) -> list[str]:
     """As Transformers names the files of a checkpoint."""
     return [SINGLE] if count == 1 else [f"model-{i:05}-of-{count:05}.safetensors" for i in range(1, count + 1)]
-
-
-def experts(tensors: list[Stored], known: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    """Linear layers of experts by name, as (outputs, inputs): those that are matrices in the files. Transformers holds
-    all experts of a layer in one parameter, so they are not among the modules (`known`)."""
-    found = {}
-    for tensor in tensors:
-        layer, _, own = tensor.name.rpartition(".")
-        if own == "weight" and len(tensor.shape) == 2 and layer not in known and EXPERT.search(layer):
-            found[layer] = (tensor.shape[0], tensor.shape[1])
-    return found
-
-
-def routers(tensors: list[Stored]) -> list[str]:
-    """The layers that choose experts. They take part in no large product, and decide by small differences."""
-    found = (tensor.name.rpartition(".") for tensor in tensors if len(tensor.shape) == 2)
-    return [layer for layer, _, own in found if own == "weight" and layer.rpartition(".")[2] in ROUTERS]
 
 
 def _layer(name: str) -> str:

@@ -13,12 +13,16 @@ The job:
     format              as AutoRound names it: llm_compressor, auto_gptq, auto_awq
     iterations, seed    of "autoround"
 
-The result is empty: the checkpoint shows what was done.
+    auto_class          of Transformers, which reads the model
+
+The result: `unseen`, the experts of a mixture of experts that no calibration token was routed to. The checkpoint shows
+what was done.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -26,16 +30,20 @@ from typing import Any
 
 # What every worker starts with; an isolated interpreter does not look there by itself.
 sys.path.insert(0, str(Path(__file__).parents[3] / "core" / "isolated"))
+sys.path.insert(0, str(Path(__file__).parent))
 
+import routed
 from worker import OnProgress, run
 
 
 def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
+    # Activations are measured in every expert, on all tokens: AWQ has no scales for one that it saw nothing in.
+    os.environ["AR_FORCE_MOE_ROUTING_ALL_EXPERTS"] = "1" if job["method"] == "awq" else "0"
     import numpy as np
     import torch
+    import transformers
     from auto_round import AutoRound
     from auto_round.algorithms.transforms.awq.config import AWQConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     _watch(job["method"], on_progress)
     data: dict[str, Any] = {}
@@ -59,9 +67,11 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
     if job["group_size"] is not None:
         grouped = {"group_size": job["group_size"], "sym": not job["scheme"].endswith("_ASYM")}
     folder = Path(job["output"])
+    model = getattr(transformers, job["auto_class"]).from_pretrained(job["model"], dtype="auto")
+    unseen = routed.watch()
     tuner = AutoRound(
-        AutoModelForCausalLM.from_pretrained(job["model"], dtype="auto"),
-        AutoTokenizer.from_pretrained(job["model"]),
+        model,
+        transformers.AutoTokenizer.from_pretrained(job["model"]),
         scheme=job["scheme"].removesuffix("_ASYM"),
         layer_config={name: {"bits": 16} for name in job["ignore"]},
         seed=job["seed"],
@@ -74,7 +84,7 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
     tuner.quantize_and_save(str(folder / "written"), format=job["format"])
     _flatten(folder)
     _as_vllm_reads_it(Path(job["model"]), folder)
-    return {}
+    return {"unseen": unseen(model)}
 
 
 def _flatten(folder: Path) -> None:

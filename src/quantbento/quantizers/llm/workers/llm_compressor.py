@@ -16,7 +16,8 @@ Runs where llm-compressor is installed (`LLM_COMPRESSOR_REQUIREMENTS`) and impor
     dampening             for GPTQ: added to the Hessian's diagonal, as a fraction of its mean
 
 The result: `rounded`, a sentence about layers that were rounded to nearest because their Hessian could not be
-inverted, or null. The checkpoint shows what was quantized.
+inverted, or null; `unseen`, the experts of a mixture of experts that no calibration token was routed to. llm-compressor
+calibrates every expert on all tokens (`moe_calibrate_all_experts`). The checkpoint shows what was quantized.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from typing import Any
 
 # What every worker starts with; an isolated interpreter does not look there by itself.
 sys.path.insert(0, str(Path(__file__).parents[3] / "core" / "isolated"))
+sys.path.insert(0, str(Path(__file__).parent))
 
+import routed
 from worker import OnProgress, run
 
 # What vLLM takes: `CompressedTensorsKVCacheMethod.validate_kv_cache_scheme`.
@@ -41,14 +44,15 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
     stages = ["smoothquant", "gptq"] if job["method"] == "smoothquant" else [job["method"]]
     _watch(stages, on_progress)
     rounded = _rounded()
-    llmcompressor.oneshot(
+    unseen = routed.watch()
+    model = llmcompressor.oneshot(
         model=job["model"],
         precision="bfloat16",
         dataset=_calibration(job["calibration"]) if job["calibration"] else None,
         recipe=_modifiers(job),
         output_dir=job["output"],
     )
-    return {"rounded": next(iter(rounded), None)}
+    return {"rounded": next(iter(rounded), None), "unseen": unseen(model)}
 
 
 def _modifiers(job: dict[str, Any]) -> list[Any]:
