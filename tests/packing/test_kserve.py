@@ -78,13 +78,11 @@ def test_the_model_is_served_from_the_bentos_image_with_the_settings_it_was_judg
 
 @pytest.mark.vllm
 def test_vllms_own_parser_takes_the_arguments(store):
-    from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     made = service(rendered(llm(store), model_uri=URI))
-    parsed = make_arg_parser(FlexibleArgumentParser()).parse_args(arguments(made["spec"]["template"]))
-    given = AsyncEngineArgs.from_cli_args(parsed)
+    given = make_arg_parser(FlexibleArgumentParser()).parse_args(arguments(made["spec"]["template"]))
     assert (given.max_model_len, given.tensor_parallel_size, given.kv_cache_dtype) == (8192, 2, "fp8")
 
 
