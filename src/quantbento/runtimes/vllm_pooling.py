@@ -144,7 +144,7 @@ def write_checkpoint(job: ReferenceJob, folder: Path, dtype: str) -> dict[str, A
         raise QuantbentoError("vllm-pooling runs models in hub format; this one is none")
     if told := why_not(task.name, kind):
         raise QuantbentoError(told)
-    copied = copy.deepcopy(module).to(getattr(torch, dtype))
+    copied: Any = copy.deepcopy(module).to(getattr(torch, dtype))
     copied.config.dtype = getattr(torch, dtype)
     try:
         copied.save_pretrained(folder)
