@@ -11,7 +11,7 @@ from typing import Any
 
 from quantbento import __version__
 from quantbento.making.plan import Plan
-from quantbento.making.variant import ELSEWHERE
+from quantbento.making.storing import ELSEWHERE
 from quantbento.recipe import Recipe
 
 SAMPLES = ("evaluation", "calibration", "training")

@@ -11,7 +11,6 @@ from typing import Any
 
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
-from quantbento.inputs import draft_models
 from quantbento.inputs.job import Job
 from quantbento.judging import adapters, benchmark, canonical, robustness
 from quantbento.judging.closer import look_closer
@@ -23,31 +22,20 @@ from quantbento.judging.lm_eval.recovery import PREFIX, beside_baseline, gated
 from quantbento.judging.lm_eval.scores import scores
 from quantbento.judging.noise import of_median
 from quantbento.judging.references import References
-from quantbento.judging.report import card
 from quantbento.judging.rows import Report, VariantRow
 from quantbento.making.cache import depends_on, kept_evaluation
 from quantbento.making.engines import judged
-from quantbento.making.fingerprint import FINGERPRINT
 from quantbento.making.mixed.mix import failed_on_a_metric, mix
 from quantbento.making.plan import Plan
 from quantbento.making.resolve import ResolvedVariant
+from quantbento.making.storing import keep
 from quantbento.making.unjudged import artifact as unjudged
 from quantbento.making.unjudged import to_judge
-from quantbento.recipe import Variant
 from quantbento.recipe.gates import METRIC_RULES, GateResult
 from quantbento.runtimes import artifact
 from quantbento.runtimes.loaded import LoadedModel
-from quantbento.store.judged import LABEL, TO_JUDGE
+from quantbento.store.judged import TO_JUDGE
 from quantbento.tasks.source import SampleSet
-
-# What a manifest's recipe leaves out: what the manifest says elsewhere, and the paths of files on this machine.
-ELSEWHERE: dict[str, Any] = {
-    "model": True,
-    "evaluation": True,
-    "variants": True,
-    "calibration": {"path"},
-    "training": {"path"},
-}
 
 
 @dataclass(frozen=True)
@@ -267,43 +255,6 @@ class Maker:
         self, row: VariantRow, variant: ResolvedVariant, folder: Path, more: dict[str, Any] | None = None
     ) -> store.StoredModel:
         """Stores an artifact with its row and its model card; `more` is for the manifest."""
-        recipe = self.plan.recipe
         compared = self.references.table() if row.judged else []
-        content = {
-            FINGERPRINT: self.plan.fingerprints[row.name],
-            "variant": asdict(row),
-            "baseline": asdict(compared[0]) if compared else None,
-            "references": [asdict(r) for r in compared[1:]],
-            "environment": self.report.environment,
-            "recipe": recipe.model_dump(mode="json", exclude_defaults=True, exclude=ELSEWHERE)
-            | {"variants": [_without_paths(variant.spec)]},
-            "source": self.plan.source,
-            **({} if row.judged else {TO_JUDGE: to_judge.describe(self.plan, variant.spec, self.job.source)}),
-            **(more or {}),
-        }
-        labels = {
-            **recipe.labels,
-            "recipe": recipe.name,
-            "task": recipe.task,
-            "quantizer": row.quantizer,
-            "scheme": row.scheme,
-            "runtime": row.runtime,
-            **({"passed": str(row.passed).lower()} if row.judged else LABEL),
-            **({"samples": "placeholder"} if recipe.evaluation.placeholder else {}),
-        }
-        metadata = {
-            "description": recipe.description or None,
-            "size_bytes": row.size_bytes,
-            "size_ratio": row.size_ratio,
-            "speedup": row.speedup and row.speedup["median"],
-            **row.metrics,
-        }
-        name = recipe.model_name(variant.spec)
-        card.write(folder, name, content, self.plan.identities.get("evaluation") or {})
-        return store.save(name, folder, content, labels, metadata)
-
-
-def _without_paths(spec: Variant) -> dict[str, Any]:
-    """What a manifest says of a variant: of its draft model only the name."""
-    told = spec.model_dump(mode="json", exclude_defaults=True)
-    return {**told, "engine": draft_models.without_paths(spec.engine)} if spec.engine else told
+        later = {} if row.judged else {TO_JUDGE: to_judge.describe(self.plan, variant.spec, self.job.source)}
+        return keep(self.plan, self.report.environment, compared, row, variant.spec, folder, later | (more or {}))
