@@ -9,7 +9,7 @@ import pytest
 from quantbento.core.progress import Silent
 from quantbento.judging import decoding
 from quantbento.judging.benchmark import Timing
-from quantbento.judging.decoding import Comparison, Observed, compared
+from quantbento.judging.decoding import Comparison, Observed, compared, without
 from quantbento.recipe import Benchmark
 from quantbento.runtimes import artifact
 from quantbento.runtimes.vllm import VllmRuntime
@@ -42,6 +42,11 @@ def test_hits_are_a_share_of_the_tokens_that_were_looked_up():
     found = compared(own, observed([[1]], 1.0))
     assert found["prefix_hit_rate"] == 0.75
     assert found["acceptance_rate"] is None
+
+
+def test_the_plain_engine_differs_in_what_is_set_only():
+    assert without({"dtype": "auto", "speculative_config": {"method": "ngram"}}) == {"speculative_config": None}
+    assert without({"enable_prefix_caching": True}) == {"enable_prefix_caching": False}
 
 
 @pytest.mark.vllm

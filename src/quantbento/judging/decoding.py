@@ -79,8 +79,10 @@ class Comparison:
         return compared(self._found[OWN], self._found[OTHER])
 
     def _plain(self) -> Any:
+        own = artifact.describe(self._folder)["runtime_config"].get("engine", {})
         with self._progress.stage(f"{self._name}: load the plain engine"):
-            return contextlib.closing(artifact.load(self._folder, self._threads, self._settings.device, engine=PLAIN))
+            loaded = artifact.load(self._folder, self._threads, self._settings.device, engine=without(own))
+        return contextlib.closing(loaded)
 
     def _measure(self, engines: dict[str, LoadedModel]) -> None:
         with self._progress.stage(f"{self._name}: decode with {', '.join(engines)}") as advance:
@@ -91,6 +93,12 @@ class Comparison:
                 texts, first, prefixes = said[name]
                 guesses = _grown(before[name], engine.runtime.counters())
                 self._found[name] = Observed(texts, first, timings[name], prefixes, guesses)
+
+
+def without(engine: Mapping[str, Any]) -> dict[str, Any]:
+    """What the plain engine has in place of these settings. What they do not set stays vLLM's default for both: else
+    prefix caching, which is one, would be measured with every other setting."""
+    return {name: value for name, value in PLAIN.items() if name in engine}
 
 
 def compared(own: Observed, plain: Observed) -> dict[str, Any]:
