@@ -43,7 +43,6 @@ QUANTIZERS = {
     "autoround": "quantbento.quantizers.llm.autoround:AutoRound",
     "awq": "quantbento.quantizers.llm.awq:Awq",
     "gptq": "quantbento.quantizers.llm.gptq:Gptq",
-    "fp8": "quantbento.quantizers.llm.fp8:Fp8",
     "smoothquant": "quantbento.quantizers.llm.smoothquant:SmoothQuant",
     "bnb-nf4": "quantbento.quantizers.llm.bitsandbytes:Nf4",
     "bnb-int8": "quantbento.quantizers.llm.bitsandbytes:Int8",

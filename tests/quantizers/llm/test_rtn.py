@@ -7,7 +7,7 @@ import torch
 from pydantic import ValidationError
 
 from quantbento.quantizers.llm.autoround_base import Int4Options
-from quantbento.quantizers.llm.rtn import Rtn
+from quantbento.quantizers.llm.rtn import Rtn, RtnOptions
 from tests.trained_llama import tensors_of
 
 LAYER = "model.layers.1.mlp.up_proj"
@@ -99,5 +99,34 @@ def test_gptqs_format_is_symmetric():
 
 
 def test_the_scheme_is_the_options():
-    assert Rtn().scheme_of(Int4Options()) == "W4A16"
-    assert Rtn().scheme_of(Int4Options(scheme="W4A16_ASYM")) == "W4A16_ASYM"
+    assert Rtn().scheme_of(RtnOptions()) == "W4A16"
+    assert Rtn().scheme_of(RtnOptions(scheme="W4A16_ASYM")) == "W4A16_ASYM"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["FP8_DYNAMIC", "FP8_BLOCK"])
+def test_fp8_weights_are_the_nearest_numbers(made, scheme):
+    rtn = made("rtn", scheme=scheme)
+    tensors, source = rtn.tensors(), tensors_of(rtn.source)[f"{LAYER}.weight"].float()
+    weight, scale = tensors[f"{LAYER}.weight"], tensors[f"{LAYER}.weight_scale"].float()
+    assert weight.dtype == torch.float8_e4m3fn
+    if scheme == "FP8_BLOCK":
+        scale = scale.repeat_interleave(128, 0).repeat_interleave(128, 1)
+    off = (weight.float() * scale - source).abs()
+    half_a_place, smallest = 2**-4, scale * 2**-9  # of 3 bits of mantissa, relative; of FP8 numbers
+    assert bool((off <= half_a_place * source.abs() * 1.02 + smallest).all())
+    assert rtn.done.counts == {f"{scheme} layers": 14}
+    assert 1e-7 < rtn.error() < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["W8A16", "W8A8"])
+def test_8_bit_is_nearer_to_the_source_than_4(made, scheme):
+    rtn = made("rtn", scheme=scheme)
+    assert rtn.done.counts == {f"{scheme} layers": 14}
+    assert rtn.error() < 0.1 * made("rtn").error()
+
+
+def test_only_int4_goes_with_other_formats():
+    with pytest.raises(ValidationError, match="format 'awq' has 4-bit integers; FP8_DYNAMIC needs compressed-tensors"):
+        RtnOptions(format="awq", scheme="FP8_DYNAMIC")

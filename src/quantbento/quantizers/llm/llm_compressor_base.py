@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
 from quantbento.core import machine
-from quantbento.quantizers.base import Data
 from quantbento.quantizers.llm import counted
 from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointQuantizer
 from quantbento.quantizers.llm.workers import LLM_COMPRESSOR, LLM_COMPRESSOR_REQUIREMENTS
@@ -28,7 +27,7 @@ class KvCacheOptions(BaseModel):
 class LlmCompressorQuantizer(CheckpointQuantizer):
     """`name` is the worker's method."""
 
-    data: ClassVar[Data | None] = "calibration"
+    data = "calibration"
     sees_all_experts = True
     modules = ("uv",)
     distributions = ()  # the worker's environment is pinned by `requirements`

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.checkpoint import CheckpointFacts
 from quantbento.inputs.job import Job
 from quantbento.quantizers.base import Quantized
-from quantbento.quantizers.llm import eight_bit, written
+from quantbento.quantizers.llm import counted, eight_bit, written
 from quantbento.quantizers.llm.autoround_base import AutoRoundQuantizer, Int4Options
 from quantbento.quantizers.llm.checkpoint_quantizer import choose, count, facts_of, in_eight_bits, kept_names
 from quantbento.quantizers.llm.streaming import memory, run
@@ -21,30 +24,39 @@ from quantbento.quantizers.llm.streaming.parts import Stored, stored
 STREAMED = "compressed-tensors"  # the format
 
 
+class RtnOptions(Int4Options):
+    scheme: Literal["W4A16", "W4A16_ASYM", "W8A16", "W8A8", "FP8_DYNAMIC", "FP8_BLOCK"] = Field(  # type: ignore[assignment]
+        "W4A16", description="docs/language-models.md says which scheme is for what"
+    )
+
+
 class Rtn(AutoRoundQuantizer):
     name = "rtn"
+    Options = RtnOptions
 
-    def memory_bytes(self, model: CheckpointFacts, options: Int4Options) -> int | None:
+    def memory_bytes(self, model: CheckpointFacts, options: RtnOptions) -> int | None:
         if options.format != STREAMED:
             return None
-        return memory.estimate(model, self._schemes(model, options), options.group_size)
+        return memory.estimate(model, self._schemes(model, options), self.group_size(options))
 
-    def quantize(self, job: Job, options: Int4Options, folder: Path) -> Quantized:
+    def quantize(self, job: Job, options: RtnOptions, folder: Path) -> Quantized:
         if options.format != STREAMED:
             return super().quantize(job, options, folder)
         facts = facts_of(job)
         schemes = self._schemes(facts, options)
         _check_stored(facts.folder, stored(facts.folder), schemes)
         kept = kept_names(facts, list(schemes))
-        told = run.quantize(job, self.name, schemes, options.group_size, kept, folder)
+        told = run.quantize(job, self.name, schemes, self.group_size(options), kept, folder)
         written.finish(folder, facts, kept)
         done = count(facts, list(schemes), folder, self.scheme_of(options))
+        alike = [n for n, scheme in schemes.items() if scheme == self.scheme_of(options) and n not in done.left_out]
+        tensors = counted.layers(facts, folder, alike, self.facts_of_scheme(options), self.group_size(options))
         (name, number), *others = done.counts.items()
         raised = [scheme for scheme in schemes.values() if scheme != self.scheme_of(options)]
         counts = {name: number - len(raised), **({eight_bit.NAME: len(raised)} if raised else {}), **dict(others)}
-        return replace(done, counts=counts, peak_memory_bytes=told["peak_memory_bytes"])
+        return replace(done, counts=counts, notes=[*done.notes, tensors], peak_memory_bytes=told["peak_memory_bytes"])
 
-    def _schemes(self, facts: CheckpointFacts, options: Int4Options) -> dict[str, str]:
+    def _schemes(self, facts: CheckpointFacts, options: RtnOptions) -> dict[str, str]:
         """The scheme of each layer to quantize, by its name."""
         chosen = choose(facts, options)
         raised = set(in_eight_bits(chosen, options))

@@ -3,12 +3,10 @@
 Runs where llm-compressor is installed (`LLM_COMPRESSOR_REQUIREMENTS`) and imports nothing from quantbento. The job:
 
     model, output         folders in hub format; what is not quantized is written in bfloat16
-    calibration           .npy file of int64 token ids, shape (sequences, tokens); null for "rtn"
-    method                "rtn": round to nearest, for schemes that need no calibration
-                          "gptq": GPTQ with static activation order (https://arxiv.org/abs/2210.17323)
+    calibration           .npy file of int64 token ids, shape (sequences, tokens)
+    method                "gptq": GPTQ with static activation order (https://arxiv.org/abs/2210.17323)
                           "smoothquant": SmoothQuant (https://arxiv.org/abs/2211.10438), then GPTQ
-    scheme                as compressed-tensors names it: W4A16, W4A16_ASYM, W8A16, W8A8, FP8_DYNAMIC, FP8_BLOCK,
-                          NVFP4, MXFP4
+    scheme                as compressed-tensors names it: W4A16, W4A16_ASYM, W8A16, W8A8, NVFP4, MXFP4
     group_size            input channels that share a scale; null for the scheme's own
     kv_cache              "auto": as the model; "fp8": with one calibrated scale per layer for keys and for values
     ignore                exact names of the linear layers to leave as they are
@@ -48,7 +46,7 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
     model = llmcompressor.oneshot(
         model=job["model"],
         precision="bfloat16",
-        dataset=_calibration(job["calibration"]) if job["calibration"] else None,
+        dataset=_calibration(job["calibration"]),
         recipe=_modifiers(job),
         output_dir=job["output"],
     )
@@ -58,15 +56,12 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
 def _modifiers(job: dict[str, Any]) -> list[Any]:
     from compressed_tensors.quantization import preset_name_to_scheme
     from llmcompressor.modifiers.gptq import GPTQModifier
-    from llmcompressor.modifiers.quantization import QuantizationModifier
     from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
 
     scheme = preset_name_to_scheme(job["scheme"], ["Linear"])
     if job["group_size"]:
         scheme.weights = scheme.weights.model_copy(update={"group_size": job["group_size"]})
     given: dict[str, Any] = {"config_groups": {"group_0": scheme}, "ignore": job["ignore"]}
-    if job["method"] == "rtn":
-        return [QuantizationModifier(**given)]
     if job["kv_cache"] == "fp8":
         given["kv_cache_scheme"] = KV_CACHE
     gptq = GPTQModifier(**given, actorder="static", dampening_frac=job["dampening"])
