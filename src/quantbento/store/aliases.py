@@ -45,12 +45,12 @@ def promote(tag: str, alias: str, reason: str | None = None, force: bool = False
     name, _, version = model.tag.partition(":")
     _check(alias, name)
     model.verify()
-    failed = failed_gates(model)
     if judged.is_unjudged(model.manifest) and not force:
         raise StoreError(
             f"{model.tag} was not promoted: {judged.how_to_judge(model.tag)}. "
             f"Promote it all the same: quantbento promote {model.tag} --as {alias} --force"
         )
+    failed = failed_gates(model)
     if failed and not force:
         raise StoreError(
             f"{model.tag} was not promoted, it failed its gates: {'; '.join(failed)}. "
