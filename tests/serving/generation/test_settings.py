@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from quantbento.runtimes.vllm_settings import EngineSettings
+from quantbento.serving.generation.nodes import NodeSettings
 from quantbento.serving.generation.settings import GenerationSettings
 
 JUDGED = {"max_model_len": 512, "dtype": "bfloat16"}
 
 
 def test_what_was_judged_is_served():
-    assert GenerationSettings().engine(JUDGED) == EngineSettings(max_model_len=512, dtype="bfloat16")
+    assert GenerationSettings().engine(JUDGED) == NodeSettings(max_model_len=512, dtype="bfloat16")
 
 
 def test_what_is_given_wins(monkeypatch):
     monkeypatch.setenv("QUANTBENTO_MAX_MODEL_LEN", "256")
     settings = GenerationSettings(kv_cache_gib="0.5")
-    assert settings.engine(JUDGED) == EngineSettings(max_model_len=256, dtype="bfloat16", kv_cache_gib=0.5)
+    assert settings.engine(JUDGED) == NodeSettings(max_model_len=256, dtype="bfloat16", kv_cache_gib=0.5)
 
 
 def test_two_that_do_not_go_together_are_an_error():

@@ -42,7 +42,7 @@ class Process:
     may_start: threading.Event
 
     @classmethod
-    def start(cls, folder, names, settings, max_tokens, tool_parser) -> Process:
+    def start(cls, folder, names, settings, max_tokens, tool_parser, adapters) -> Process:
         assert cls.may_start.wait(10)
         process = cls()
         process.alive, process.stopped, process.names, process.settings = True, False, names, settings
