@@ -332,7 +332,7 @@ def test_a_model_that_its_runtime_does_not_run_is_found_before_it_is_read(encode
     variants = [{"name": "bf16", "quantizer": "vllm-pooling"}, {"name": "int8", "quantizer": "torch-dynamic"}]
     recipe = encoder | {"model": {"path": str(folder)}, "variants": variants}
     [told] = problems(recipe)
-    assert "vllm-pooling does not run feature-extraction by models of the type 'electra'; by bert, " in told
+    assert "vllm-pooling does not run feature-extraction by models of the type 'electra'; by 'bert', " in told
     plan.check(encoder | {"variants": variants}, None)
 
 
@@ -347,7 +347,7 @@ def test_a_task_that_a_quantizers_runtime_does_not_run_is_refused(tmp_path):
     }
     with pytest.raises(RecipeError) as caught:
         plan.check(recipe, None)
-    told = "writes models for vllm-pooling, which do not run image-classification"
+    told = "writes models for 'vllm-pooling', which do not run image-classification"
     assert any(told in problem for problem in caught.value.problems)
 
 

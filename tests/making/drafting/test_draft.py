@@ -181,7 +181,7 @@ def test_a_language_model_gets_windows_and_sequences_that_its_texts_fill(here, l
     assert set(done.placeholders) == {"evaluation", "calibration"}
     assert recipe.calibration.sequences * recipe.calibration.sequence_length >= 4096
     assert any("needs about" in note for note in notes)
-    assert done.needs == [note for note in notes if "needs about" in note]
+    assert done.needs == [note for note in notes if "GB of memory" in note]
 
 
 def test_few_texts_make_few_windows(here, llama):

@@ -60,8 +60,8 @@ def test_a_model_card_says_what_it_is_for(tiny_encoder, tmp_path, card, tag):
     [
         ("config.json", b"{", r"config\.json is not valid JSON"),
         ("config.json", b"[]", r"config\.json holds a list, not an object"),
-        ("model.safetensors", b"\x08", r"a safetensors file in .* is damaged"),
-        ("model.safetensors", b"\x01\x00\x00\x00\x00\x00\x00\x00[", r"a safetensors file in .* is damaged"),
+        ("model.safetensors", b"\x08", "is no safetensors file, or damaged"),
+        ("model.safetensors", b"\x01\x00\x00\x00\x00\x00\x00\x00[", "is no safetensors file, or damaged"),
     ],
     ids=["broken", "no-object", "short", "no-header"],
 )

@@ -7,7 +7,8 @@ import pytest
 from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
-from quantbento.quantizers.llm import experts
+from quantbento.quantizers.llm import checkpoint_quantizer, experts
+from quantbento.quantizers.llm.rtn import Rtn
 from tests import tiny_mixtures
 from tests.trained_llama import job_of_trained
 
@@ -31,13 +32,18 @@ def preflight(facts, quantizer="rtn", **options):
 
 
 def test_quantized_experts_are_refused_on_cpus_without_amx(facts, monkeypatch):
-    monkeypatch.setattr(experts, "runs_on_cpu", lambda: True)
+    def unservable(ignore=("lm_head",)):
+        return Rtn().unservable(facts, Rtn.Options(group_size=32, ignore=[*ignore]))
+
+    for module in (experts, checkpoint_quantizer):
+        monkeypatch.setattr(module, "runs_on_cpu", lambda: True)
     monkeypatch.setattr(experts, "has_amx", lambda: False)
-    (told,) = preflight(facts)
+    (told,) = unservable()
     assert "need AMX" in told and "Add '*.experts.*' to ignore" in told
-    assert preflight(facts, ignore=["lm_head", "*.experts.*"]) == []
+    assert unservable(["lm_head", "*.experts.*"]) == []
+    assert preflight(facts) == []  # it can be made here
     monkeypatch.setattr(experts, "has_amx", lambda: True)
-    assert preflight(facts) == []
+    assert unservable() == []
 
 
 @pytest.mark.parametrize(

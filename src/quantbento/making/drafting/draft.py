@@ -18,7 +18,6 @@ from typing import Any
 
 from quantbento.core.errors import QuantbentoError, RecipeError
 from quantbento.making import hardware, plan
-from quantbento.making.checks import PLACEHOLDERS
 from quantbento.making.drafting import named
 from quantbento.making.drafting.contents import Contents, contents
 from quantbento.making.drafting.document import render
@@ -73,7 +72,7 @@ def draft(request: Request, *, write: bool = True) -> Draft:
         beside = {kind: path.parent / file.name for kind, file in staged.items()}
         if write:
             _place(list(staged.values()), list(beside.values()), path, text)
-    needs = [note for note in notes if note not in PLACEHOLDERS.values() and not note.startswith("not checked")]
+    needs = [note for note in notes if "GB of memory" in note]
     return Draft(path, text, _summary(wanted), beside, needs)
 
 

@@ -120,7 +120,7 @@ class CheckpointQuantizer(Quantizer):
 
     def weight_bits(self, options: Any) -> dict[int, float]:
         scheme, group = self.facts_of_scheme(options), self.group_size(options)
-        shared = (LEAST_INPUTS if group < 0 else group) * scheme.block
+        shared = (group if group > 0 else LEAST_INPUTS) * scheme.block
         found = {scheme.bits: scheme.bits + scheme.scale_bits / shared}
         can_raise = self.raises and scheme.name in get_args(Int4)
         return found | ({8: 8 + SCHEMES["W8A8"].scale_bits / LEAST_INPUTS} if can_raise else {})
