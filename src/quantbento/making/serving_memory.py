@@ -76,8 +76,7 @@ def notes(resolved: ResolvedRecipe, variants: Sequence[ResolvedVariant], facts: 
         f"{_size(cache.bytes_of(length))} per sequence of {length} tokens"
     )
     share = engine.gpu_memory_utilization or SHARE
-    experts = _expert_parameters(facts, config, resolved.recipe.model.trust_remote_code)
-    for name, size in [("16 bit", facts.size_bytes), *((v.name, weight_bytes(v, facts, experts)) for v in served)]:
+    for name, size in [("16 bit", facts.size_bytes), *((v.name, weight_bytes(v, facts)) for v in served)]:
         fitting = {card: sequences(card * 1e9, size / gpus, cache.bytes_of(length), share) for card in CARDS}
         fits = ", ".join(f"{count} on {card} GB" for card, count in fitting.items() if count)
         times = f"{gpus} GPUs of " if gpus > 1 else ""
@@ -90,18 +89,14 @@ def sequences(memory: float, weights: float, sequence: float, share: float) -> i
     return max(0, int((memory * share - weights - WORKING) / sequence))
 
 
-def weight_bytes(variant: ResolvedVariant, facts: CheckpointFacts, experts: int = 0) -> float:
-    """Of a variant: layers that are quantized with their scales, everything else in 16 bit.
-
-    Args:
-        experts: parameters of experts that are not among `facts.linears`; they are quantized too.
-    """
+def weight_bytes(variant: ResolvedVariant, facts: CheckpointFacts) -> float:
+    """Of a variant: layers that are quantized with their scales, everything else in 16 bit."""
     options, quantizer = variant.options, variant.quantizer
     kept = getattr(options, quantizer.keeps) if quantizer.keeps else []
     raised = getattr(options, quantizer.raises) if quantizer.raises else []
     bits = quantizer.weight_bits(options)
     fewest, most = bits[min(bits)], bits[max(bits)]
-    saved = experts * (16 - fewest)
+    saved = 0.0
     for name, shape in facts.linears.items():
         if not _matches(name, kept):
             saved += prod(shape) * (16 - (most if _matches(name, raised) else fewest))
@@ -117,20 +112,6 @@ def _config(folder: Path, trust_remote_code: bool) -> Any:
 
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     return config.get_text_config()
-
-
-def _expert_parameters(facts: CheckpointFacts, config: Any, trust_remote_code: bool) -> int:
-    """Of experts that Transformers holds as one tensor for all, which are no linear layers to it."""
-    if not any(getattr(config, name, None) for name in ("num_experts", "num_local_experts", "n_routed_experts")):
-        return 0
-    if any(".experts." in name for name in facts.linears):
-        return 0
-    import torch
-    import transformers
-
-    with torch.device("meta"):
-        model = transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-    return sum(p.numel() for name, p in model.named_parameters() if ".experts." in name and p.ndim == 3)
 
 
 def _size(size: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -71,14 +73,16 @@ def test_two_processes_load_one_model(trained_llama, tmp_path):
 
     def start(*arguments: str) -> subprocess.Popen:
         command = [sys.executable, str(script), str(trained_llama), *arguments]
-        return subprocess.Popen(command, cwd=ROOT, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+        given = {"cwd": ROOT, "env": {**os.environ, **environment}, "stdout": subprocess.PIPE, "text": True}
+        return subprocess.Popen(command, start_new_session=True, **given)
 
     worker, leader = start("1"), start("0")
     try:
         assert "both are ready" in leader.communicate(timeout=600)[0].splitlines()
     finally:
         for process in (worker, leader):
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # with vLLM's own processes
             process.wait()
 
 

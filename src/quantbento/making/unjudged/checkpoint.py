@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.progress import Advance
+from quantbento.inputs.checkpoint import inspect
 from quantbento.making.unjudged.layers import METHOD, QuantizedLayer, parsed, quantized_layers
 from quantbento.making.unjudged.reconstruction import (
     LEAST_DB_KEPT,
@@ -83,7 +84,7 @@ def check(
         checked.notes.append(f"layers were not compared with the source: their format is {method}, not {METHOD}")
     else:
         try:
-            layers = quantized_layers(parsed(config), _model(source, trust_remote_code), _shapes(original))
+            layers = quantized_layers(parsed(config), inspect(source, trust_remote_code).linears)
             checked.layers = len(layers)
             if not layers:
                 problems.append("quantization_config names no layer of this model")
@@ -163,19 +164,3 @@ def _not_finite(made: CheckpointTensors, advance: Advance, total: int) -> list[s
         if not bool(tensor.isfinite().all()):
             problems.append(f"{name} holds NaN or infinity")
     return problems
-
-
-def _model(source: Path, trust_remote_code: bool) -> torch.nn.Module:
-    """The source's module without its weights."""
-    import torch
-    import transformers
-
-    config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=trust_remote_code)
-    with torch.device("meta"):
-        return transformers.AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-
-
-def _shapes(tensors: CheckpointTensors) -> list[tuple[str, tuple[int, ...]]]:
-    from quantbento.inputs.checkpoint import tensors as headers
-
-    return [(name, tuple(shape)) for name, (_, shape) in headers(tensors.folder).items()]

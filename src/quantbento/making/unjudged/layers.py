@@ -6,7 +6,7 @@ the package compressed-tensors, which vLLM and Transformers load such checkpoint
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,34 +86,26 @@ def parsed(config: dict[str, Any]) -> Any:
         raise QuantbentoError(f"quantization_config cannot be read by compressed-tensors: {summary(error)}") from error
 
 
-def quantized_layers(
-    config: Any, model: torch.nn.Module, shapes: Iterable[tuple[str, tuple[int, ...]]]
-) -> list[QuantizedLayer]:
+def quantized_layers(config: Any, linears: Mapping[str, tuple[int, int]]) -> list[QuantizedLayer]:
     """The layers that are quantized by a configuration.
 
     Args:
         config: compressed-tensors' `QuantizationConfig`.
-        model: the source's module, which may be on `meta`.
-        shapes: name and shape of each tensor in the source. A matrix of a layer that is no module of its own, as
-            experts that Transformers keeps in one tensor, counts as a linear layer.
+        linears: outputs and inputs of the source's linear layers, by the names that its checkpoint has for them;
+            experts one by one.
     """
     import torch
     from compressed_tensors.compressors.base import infer_module_format
 
-    modules = dict(model.named_modules())
     with torch.device("meta"):
         linear = torch.nn.Linear(1, 1)
     found = []
-    for name, shape in shapes:
-        layer, _, part = name.rpartition(".")
-        if part != "weight" or len(shape) != 2:
-            continue
-        module = modules.get(layer, linear)
-        if (scheme := _scheme_of(layer, module, config)) is not None and scheme.weights is not None:
+    for layer, shape in linears.items():
+        if (scheme := _scheme_of(layer, linear, config)) is not None and scheme.weights is not None:
             told = scheme.format or config.format
             mixed = told is None or str(told) in ("mixed-precision", "dense", "fakequant")
-            kind = infer_module_format(type(module), scheme) if mixed else told
-            found.append(QuantizedLayer(layer, (shape[0], shape[1]), scheme, str(getattr(kind, "value", kind))))
+            kind = infer_module_format(type(linear), scheme) if mixed else told
+            found.append(QuantizedLayer(layer, shape, scheme, str(getattr(kind, "value", kind))))
     return found
 
 
