@@ -7,14 +7,14 @@ al. 2006). Variants are judged by the characters that they read right.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.tasks.base import Arrays, Metric
-from quantbento.tasks.metrics import output_metrics
+from quantbento.tasks.resampled import resampled_output_metrics
 from quantbento.tasks.source import SampleSet, SourceModel
 from quantbento.tasks.tensor import TensorTask
 from quantbento.tasks.tensor.options import TensorOptions
@@ -55,14 +55,25 @@ class LineReading(TensorTask):
     def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
         """`agreement` is the share of steps whose best character is the same. With the true texts as labels,
         `character_accuracy` is 1 - edits / characters; spaces do not count, as in PP-OCR's own metric."""
-        own, other = self._best(baseline), self._best(variant)
-        metrics = output_metrics(baseline, variant) | {"agreement": float((own == other).mean())}
-        if labels is not None:
-            texts = [str(label).replace(SPACE, "") for label in labels]
-            read = [self._text(steps).replace(SPACE, "") for steps in other]
-            wrong = sum(edits(text, found) for text, found in zip(texts, read, strict=True))
-            metrics["character_accuracy"] = 1 - wrong / max(1, sum(map(len, texts)))
-        return metrics
+        return self.resampler(baseline, variant, labels)(np.arange(len(self._best(baseline))))
+
+    def resampler(
+        self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None
+    ) -> Callable[[np.ndarray], dict[str, float]]:
+        apart, other = resampled_output_metrics(baseline, variant), self._best(variant)
+        agreed = (self._best(baseline) == other).mean(1)
+        texts = [str(label).replace(SPACE, "") for label in labels or []]
+        read = [self._text(steps).replace(SPACE, "") for steps in other] if texts else []
+        wrong = np.array([edits(text, found) for text, found in zip(texts, read, strict=True)])
+        lengths = np.array([len(text) for text in texts])
+
+        def of(places: np.ndarray) -> dict[str, float]:
+            metrics = apart(places) | {"agreement": float(agreed[places].mean())}
+            if texts:
+                metrics["character_accuracy"] = float(1 - wrong[places].sum() / max(1, lengths[places].sum()))
+            return metrics
+
+        return of
 
     def _best(self, rows: Arrays) -> np.ndarray:
         """The index of the best character, (items, steps)."""

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from quantbento.tasks.metrics import embedding_metrics, rank_correlation
-from quantbento.tasks.resampled import Ranks, resampled_embedding_metrics, weighted_correlation
+from quantbento.tasks.metrics import embedding_metrics, output_metrics, rank_correlation
+from quantbento.tasks.resampled import (
+    Ranks,
+    resampled_embedding_metrics,
+    resampled_output_metrics,
+    weighted_correlation,
+)
 
 
 def test_a_pair_of_a_sample_with_its_own_copy_does_not_count():
@@ -37,3 +42,20 @@ def test_weighted_ranks_are_those_of_the_values_written_out():
     assert ours == pytest.approx(spearmanr(*whole).statistic)
     assert weighted_correlation(np.ones(4), np.ones(4), counts) == 1
     assert weighted_correlation(np.ones(4), b, counts) == 0
+
+
+@pytest.mark.parametrize("drawn", [[0, 1, 2, 3], [3, 3, 0], [2]], ids=str)
+def test_outputs_that_were_drawn_are_compared_as_if_they_were_written_out(drawn):
+    random = np.random.default_rng(5)
+    ragged = np.empty(4, dtype=object)
+    ragged[:] = [random.normal(size=(n, 2)).astype(np.float32) for n in (1, 3, 2, 4)]
+    baseline = {"scores": random.normal(size=(4, 5, 3)), "boxes": ragged, "labels": random.integers(0, 3, size=(4, 6))}
+    moved = np.empty(4, dtype=object)
+    moved[:] = [row + 0.1 for row in ragged]
+    variant = {
+        "scores": baseline["scores"] + random.normal(scale=0.1, size=(4, 5, 3)),
+        "boxes": moved,
+        "labels": random.integers(0, 3, size=(4, 6)),
+    }
+    written = [{name: rows[name][drawn] for name in rows} for rows in (baseline, variant)]
+    assert resampled_output_metrics(baseline, variant)(np.array(drawn)) == pytest.approx(output_metrics(*written))

@@ -18,13 +18,16 @@ MOST_COMPARED = 2000  # embeddings of which all pairs are compared: two million
 def sqnr_db(signal: np.ndarray, noisy: np.ndarray) -> float:
     """Signal to quantization noise ratio, 20 log10(|signal| / |signal - noisy|), in dB; higher is better."""
     s, n = signal.astype(np.float64), noisy.astype(np.float64)
-    noise = float(np.linalg.norm(s - n))
-    power = float(np.linalg.norm(s))
+    return decibels(float(np.linalg.norm(s)), float(np.linalg.norm(s - n)))
+
+
+def decibels(signal: float, noise: float) -> float:
+    """20 log10(signal / noise) of two lengths, at most `SQNR_CEILING` and at least its negative."""
     if noise == 0:
         return SQNR_CEILING
-    if power == 0:
+    if signal == 0:
         return -SQNR_CEILING
-    return min(SQNR_CEILING, 20 * float(np.log10(power / noise)))
+    return min(SQNR_CEILING, 20 * float(np.log10(signal / noise)))
 
 
 def output_metrics(baseline: dict[str, np.ndarray], variant: dict[str, np.ndarray]) -> dict[str, float]:

@@ -6,9 +6,39 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quantbento.tasks.metrics import MOST_COMPARED, unit_vectors
+from quantbento.tasks.metrics import MOST_COMPARED, decibels, unit_vectors
+from quantbento.tasks.rows import holds_floats
 
 Of = Callable[[np.ndarray], dict[str, float]]
+
+
+def resampled_output_metrics(baseline: dict[str, np.ndarray], variant: dict[str, np.ndarray]) -> Of:
+    """As `output_metrics`, of the rows at some places. Outputs may hold a million numbers per row: each row is summed
+    once."""
+    floats = [name for name in baseline if holds_floats(baseline[name])]
+    others = [name for name in baseline if name not in floats]
+    sums, equal = [], []
+    for place in range(len(next(iter(baseline.values())))):
+        b, v = ([np.ravel(rows[name][place]).astype(np.float64) for name in floats] for rows in (baseline, variant))
+        apart = [one - other for one, other in zip(b, v, strict=True)]
+        worst = max((float(np.abs(x).max(initial=0)) for x in apart), default=0.0)
+        sums.append((sum(float(x @ x) for x in b), sum(float(x @ x) for x in apart), worst))
+        same = [np.ravel(baseline[name][place]) == np.ravel(variant[name][place]) for name in others]
+        equal.append((sum(int(x.sum()) for x in same), sum(x.size for x in same)))
+    signal, noise, largest = np.array(sums).reshape(-1, 3).T
+    right, count = np.array(equal).reshape(-1, 2).T
+
+    def of(places: np.ndarray) -> dict[str, float]:
+        metrics = {}
+        if floats:
+            lengths = (float(np.sqrt(squares[places].sum())) for squares in (signal, noise))
+            metrics = {"sqnr_db": decibels(*lengths), "max_error": float(largest[places].max(initial=0))}
+        if others:
+            numbers = count[places].sum()
+            metrics["agreement"] = float(right[places].sum() / numbers) if numbers else 1.0
+        return metrics
+
+    return of
 
 
 def resampled_embedding_metrics(baseline: np.ndarray, variant: np.ndarray) -> Of:

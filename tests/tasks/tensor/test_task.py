@@ -326,3 +326,31 @@ def test_integers_are_looked_up_by_a_module_and_stay_integers():
     np.testing.assert_allclose(answer["mean"], expected.numpy(), rtol=1e-6)
     with pytest.raises(InvalidInput, match=r"ids must be whole numbers \(int32\): it holds 1.5"):
         task.check([1.5, 0, 1])
+
+
+LABELS = [0, 1, 1, 0]
+DRAWN = np.array([0, 0, 2, 3])
+
+
+def compared(task):
+    """The metrics of what was drawn, and those of the same samples written out."""
+    random = np.random.default_rng(0)
+    rows = [{name: random.normal(size=(4, 2)).astype(np.float32) for name in task.output_names} for _ in range(2)]
+    written = [{name: values[DRAWN] for name, values in r.items()} for r in rows]
+    labels = [LABELS[i] for i in DRAWN]
+    return task.resampler(*rows, LABELS)(DRAWN), task.compare(*written, labels)
+
+
+def test_metrics_of_samples_that_were_drawn_are_those_of_the_samples(one):
+    drawn, written = compared(one)
+    assert drawn == pytest.approx(written)
+    assert {"sqnr_db", "max_error", "accuracy", "agreement", "f1_macro", "mcc"} == drawn.keys()
+
+
+def test_a_task_with_metrics_of_its_own_resamples_them():
+    class Own(TensorTask):
+        def compare(self, baseline, variant, labels):
+            return {"zeros": float(sum(label == 0 for label in labels))}
+
+    task = Own.create(SourceModel(module=nn.Linear(3, 2)), TensorOptions(), SampleSet([[0.0, 1.0, 2.0]]))
+    assert compared(task) == ({"zeros": 3.0}, {"zeros": 3.0})

@@ -8,7 +8,7 @@ shapes, or with different shared values, never meet in one batch.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -20,6 +20,7 @@ from quantbento.tasks import difficult
 from quantbento.tasks.array import ArrayTask
 from quantbento.tasks.base import Arrays, Metric
 from quantbento.tasks.metrics import class_indices, confusion, macro_f1, matthews, output_metrics
+from quantbento.tasks.resampled import resampled_output_metrics
 from quantbento.tasks.source import SampleSet, SourceKind, SourceModel
 from quantbento.tasks.tensor import graph, module
 from quantbento.tasks.tensor.inputs import Input
@@ -134,15 +135,28 @@ class TensorTask(ArrayTask):
 
     def compare(self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None) -> dict[str, float]:
         """With labels, the first output holds the class, or the scores of the classes in its last axis."""
-        own, other = ({name: rows[name] for name in self.output_names} for rows in (baseline, variant))
+        own, other = self._outputs(baseline), self._outputs(variant)
         metrics = output_metrics(own, other)
         if labels is not None:
             indices = class_indices(labels, self.labels)
-            chosen, agreed = self._classes(other, len(indices)), self._classes(own, len(indices))
-            metrics |= {"accuracy": float((chosen == indices).mean()), "agreement": float((chosen == agreed).mean())}
-            counts = confusion(indices, chosen)
-            metrics |= {"f1_macro": macro_f1(counts), "mcc": matthews(counts)}
+            metrics |= _of_classes(indices, self._classes(other, len(indices)), self._classes(own, len(indices)))
         return metrics
+
+    def resampler(
+        self, baseline: Arrays, variant: Arrays, labels: Sequence[Any] | None
+    ) -> Callable[[np.ndarray], dict[str, float]]:
+        if type(self).compare is not TensorTask.compare:  # a task of the user's, with metrics of its own
+            return super().resampler(baseline, variant, labels)
+        own, other = self._outputs(baseline), self._outputs(variant)
+        apart = resampled_output_metrics(own, other)
+        if labels is None:
+            return apart
+        indices = class_indices(labels, self.labels)
+        chosen, agreed = self._classes(other, len(indices)), self._classes(own, len(indices))
+        return lambda places: apart(places) | _of_classes(indices[places], chosen[places], agreed[places])
+
+    def _outputs(self, rows: Arrays) -> Arrays:
+        return {name: rows[name] for name in self.output_names}
 
     def _classes(self, rows: Arrays, count: int) -> np.ndarray:
         """The class of each item, (items,): the first output where that is an integer, or where its scores are
@@ -171,3 +185,10 @@ class TensorTask(ArrayTask):
         if len(schemas) == 1:
             return next(iter(schemas.values()))
         return {"type": "object", "properties": schemas, "required": list(schemas), "additionalProperties": False}
+
+
+def _of_classes(indices: np.ndarray, chosen: np.ndarray, agreed: np.ndarray) -> dict[str, float]:
+    """Of the right class, the variant's and the baseline's, (items,) each."""
+    counts = confusion(indices, chosen)
+    shares = {"accuracy": float((chosen == indices).mean()), "agreement": float((chosen == agreed).mean())}
+    return shares | {"f1_macro": macro_f1(counts), "mcc": matthews(counts)}
