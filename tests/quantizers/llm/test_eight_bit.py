@@ -36,7 +36,7 @@ def test_the_checkpoint_has_both(made):
     config, after = mixed.config(), mixed.tensors()
     assert mixed.done.counts == {"W4A16 layers": 12, "W8A8 layers": 2}
     assert config["format"] == "mixed-precision" and config["ignore"] == ["lm_head"]
-    assert sorted(config["config_groups"]["eight_bit"]["targets"]) == NAMES
+    assert sorted(config["config_groups"]["w8a8"]["targets"]) == NAMES
     before = tensors_of(mixed.source)
     for name in NAMES:
         found = after[f"{name}.weight"].float() * after[f"{name}.weight_scale"].float()

@@ -140,7 +140,7 @@ def test_experts_are_quantized_one_by_one_and_the_router_is_kept(tmp_path):
     made = tmp_path / "made"
     made.mkdir()
     done = Rtn().quantize(Job(SourceModel(folder=folder, dtype="bfloat16"), None, tmp_path), Rtn.Options(), made)
-    assert done.counts == {"W4A16 layers": 16} and done.left_out == []
+    assert done.counts == {"W4A16 layers": 16, "experts": 4} and done.left_out == []
     written = {name: tensor for path in made.glob("*.safetensors") for name, tensor in load_file(path).items()}
     assert all(f"{name}.weight_packed" in written for name in experts)
     assert torch.equal(written[f"{block}.gate.weight"], weight[:4])
