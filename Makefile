@@ -3,7 +3,7 @@
 #   make demo-llm         the same for a language model: INT4, served by vLLM
 #   make demo-classifier  your own fine-tuned classifier: from training to a Bento
 #   make container        the encoder's image: built, run and asked
-#   make test             all tests; about 40 minutes on 2 cores
+#   make test             all tests; up to an hour on 2 cores
 #   make test-quick       the tests that start no server, no engine and no build; under 6 minutes on 2 cores
 #   make check            ruff and mypy; make format fixes what it can
 PYTHON ?= python3
