@@ -23,6 +23,7 @@ TOLD = {
     504: "not answered in time",
 }
 WITH_KEYS, WITH_ARRAYS = 401, 406
+NAMES_A_MODEL = "/generate"  # its requests may name a model: this one, or an adapter of it
 BENTOMLS = ("InvalidArgument", "NotFound", "InternalServerError")  # schemas of errors that nobody gets
 
 _TEXT = {"type": "string"}
@@ -96,4 +97,7 @@ def _responses(route: str, arrays: bool, keys: bool) -> dict[str, Any]:
     # None takes away what BentoML says: schemas of another shape, and a 404 that no endpoint answers.
     for status in ("400", "500") if not openais else ():
         found[status] = found[status] | {"content": {"application/json": None} | content}
+    if route == NAMES_A_MODEL:
+        no_model = {"application/json": None} | content
+        return found | {"404": {"description": "there is no model of this name", "content": no_model}}
     return found | {"404": None}

@@ -124,7 +124,7 @@ def test_fp8_weights_are_the_nearest_numbers(made, scheme):
 def test_8_bit_is_nearer_to_the_source_than_4(made, scheme):
     rtn = made("rtn", scheme=scheme)
     assert rtn.done.counts == {f"{scheme} layers": 14}
-    assert rtn.error() < 0.1 * made("rtn").error()
+    assert rtn.error() < 0.2 * made("rtn").error()
 
 
 def test_only_int4_goes_with_other_formats():
