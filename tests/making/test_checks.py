@@ -122,7 +122,8 @@ def test_everything_wrong_comes_in_one_message_before_the_weights_are_read(recip
     model_told, calibration, uneven, w3, scheme = (
         told.partition(place)[2] for told, place in zip(found[1:], places, strict=True)
     )
-    assert scheme.startswith("input should be 'W4A16', 'W4A16_ASYM', ") and scheme.endswith(", not 'W3A16'")
+    allowed = "'W4A16', 'W4A16_ASYM', 'W8A16', 'FP8_BLOCK', 'NVFP4' or 'MXFP4'"
+    assert scheme == f"input should be {allowed}, not 'W3A16'"
     assert uneven.startswith(
         "group_size 128 does not divide the 64, 192 inputs of 'model.layers.0.self_attn.q_proj' "
         "and 13 more; use 64, or add them to ignore"

@@ -120,11 +120,11 @@ def test_fp8_weights_are_the_nearest_numbers(made, scheme):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["W8A16", "W8A8"])
-def test_8_bit_is_nearer_to_the_source_than_4(made, scheme):
+@pytest.mark.parametrize(("scheme", "share"), [("W8A16", 0.1), ("W8A8", 0.2)])  # W8A8 rounds activations too
+def test_8_bit_is_nearer_to_the_source_than_4(made, scheme, share):
     rtn = made("rtn", scheme=scheme)
     assert rtn.done.counts == {f"{scheme} layers": 14}
-    assert rtn.error() < 0.2 * made("rtn").error()
+    assert rtn.error() < share * made("rtn").error()
 
 
 def test_only_int4_goes_with_other_formats():
