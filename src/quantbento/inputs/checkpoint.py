@@ -15,6 +15,7 @@ from quantbento.inputs import layers
 from quantbento.runtimes.transformers import auto_class_of
 
 BYTES = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "BF16": 2, "F16": 2, "I16": 2, "U16": 2}  # else 1
+INDEX = "model.safetensors.index.json"  # of a checkpoint of several files
 FLOATS = ("F64", "F32", "BF16", "F16")
 # vLLM runs each of these groups as one layer, so their members share a scheme.
 FUSED = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))

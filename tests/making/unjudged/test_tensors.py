@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from quantbento.making.unjudged.tensors import INDEX, CheckpointTensors
+from quantbento.inputs.checkpoint import INDEX
+from quantbento.making.unjudged.tensors import CheckpointTensors
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.checkpoint import CheckpointFacts
 from quantbento.quantizers.llm import eight_bit
 from quantbento.quantizers.llm.autoround_base import Int4Options
+from quantbento.quantizers.llm.streaming.rounding import rounding
 from tests.trained_llama import tensors_of
 
 GATE_UP = "model.layers.0.mlp.[gu]*_proj"
@@ -23,7 +24,7 @@ NAMES = ["model.layers.0.mlp.gate_proj", "model.layers.0.mlp.up_proj"]
 def test_a_weight_is_within_half_a_step_of_what_it_was():
     weight = torch.randn(16, 64, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)
     weight[3] = 0
-    whole, scale = eight_bit.rounded(weight)
+    whole, scale = rounding(eight_bit.SCHEME, -1)(weight).values()
     assert (whole.dtype, scale.dtype, scale.shape) == (torch.int8, torch.bfloat16, (16, 1))
     off = (whole.float() * scale.float() - weight.float()).abs() / scale.float()
     assert off.max() < 0.7  # half a step, and what rounding the scale to bfloat16 cuts off the largest

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from quantbento.core.errors import summary
+from quantbento.inputs.checkpoint import INDEX
 
 if TYPE_CHECKING:
     import torch
-
-INDEX = "model.safetensors.index.json"
 
 
 class CheckpointTensors:

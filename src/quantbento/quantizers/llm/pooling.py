@@ -10,14 +10,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
 from quantbento.quantizers.base import Quantized, Quantizer, QuantizerOptions
-from quantbento.quantizers.llm import eight_bit
+from quantbento.quantizers.llm.in_place import round_layers
+from quantbento.quantizers.llm.streaming.rounding import config_group, rounding
 from quantbento.runtimes.vllm_pooling import write_checkpoint
 
 if TYPE_CHECKING:
@@ -25,15 +26,8 @@ if TYPE_CHECKING:
 
 Scheme = Literal["BF16", "FP16", "W8A8", "FP8_DYNAMIC"]
 DTYPES = {"FP16": "float16"}  # of what is not quantized; bfloat16 for the others
-LARGEST_FP8 = 448.0  # of float8_e4m3fn
 INSIDE_A_BLOCK = re.compile(r"(^|\.)layers?\.\d+\.")
-FP8_GROUP: dict[str, Any] = {
-    "format": "float-quantized",
-    "input_activations": {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "token", "dynamic": True},
-    "output_activations": None,
-    "weights": {"num_bits": 8, "type": "float", "symmetric": True, "strategy": "channel", "dynamic": False},
-}
-GROUPS = {"W8A8": eight_bit.GROUP, "FP8_DYNAMIC": FP8_GROUP}
+EIGHT_BIT = ("W8A8", "FP8_DYNAMIC")
 
 
 class PoolingOptions(QuantizerOptions):
@@ -60,7 +54,7 @@ class PoolingCheckpoint(Quantizer):
         config = write_checkpoint(job, folder, DTYPES.get(scheme, "bfloat16"))
         assert job.source.module is not None
         parameters = sum(p.numel() for p in job.source.module.parameters())
-        if scheme not in GROUPS:
+        if scheme not in EIGHT_BIT:
             tensors = len(list(job.source.module.parameters()))
             return Quantized(config, {f"{scheme} tensors": tensors}, parameters, parameters)
         done = _round(job.source.module, folder, scheme)
@@ -76,24 +70,18 @@ def _round(module: torch.nn.Module, folder: Path, scheme: str) -> dict[str, int]
         QuantbentoError: the model has no linear layers in blocks.
     """
     import torch
-    from safetensors.torch import load_file, save_file
 
     linears = [name for name, part in module.named_modules() if isinstance(part, torch.nn.Linear)]
     chosen = [name for name in linears if INSIDE_A_BLOCK.search(name)]
-    done: dict[str, int] = {}
-    rounded = eight_bit.rounded if scheme == "W8A8" else _fp8
-    for path in sorted(folder.glob("*.safetensors")):
-        tensors = load_file(path)
-        here = [name for name in chosen if f"{name}.weight" in tensors]
-        for name in here:
-            weight, scale = rounded(tensors[f"{name}.weight"])
-            tensors |= {f"{name}.weight": weight, f"{name}.weight_scale": scale}
-            done[name] = weight.numel()
-        save_file(tensors, path, metadata={"format": "pt"})
+    rounded = rounding(scheme, -1)
+    if scheme == "FP8_DYNAMIC":  # its scales are in float32, whatever the dtype of the weights
+        done = round_layers(folder, chosen, lambda weight: rounded(weight.float()))
+    else:
+        done = round_layers(folder, chosen, rounded)
     if not done or len(done) < len(chosen):
         raise QuantbentoError(f"{len(done)} of {len(chosen)} linear layers in blocks are in the checkpoint")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    group = GROUPS[scheme]
+    group = config_group(scheme, -1)
     config["quantization_config"] = {
         "quant_method": "compressed-tensors",
         "quantization_status": "compressed",
@@ -103,12 +91,3 @@ def _round(module: torch.nn.Module, folder: Path, scheme: str) -> dict[str, int]
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
     return done
-
-
-def _fp8(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A float8_e4m3fn matrix of the same shape (outputs, inputs), and its scales (outputs, 1) in float32."""
-    import torch
-
-    exact = weight.float()
-    scale = exact.abs().amax(1, keepdim=True).clamp(min=1e-12) / LARGEST_FP8
-    return (exact / scale).clamp(-LARGEST_FP8, LARGEST_FP8).to(torch.float8_e4m3fn), scale

@@ -12,10 +12,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from quantbento.inputs.checkpoint import CheckpointFacts, tensors
+from quantbento.inputs.checkpoint import INDEX, CheckpointFacts, tensors
 from quantbento.inputs.layers import EXPERT, PROJECTIONS
-
-INDEX = "model.safetensors.index.json"
 
 
 def finish(folder: Path, facts: CheckpointFacts, kept: list[str]) -> None:

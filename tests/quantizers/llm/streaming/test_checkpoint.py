@@ -7,8 +7,8 @@ import json
 import torch
 from safetensors.torch import save_file
 
+from quantbento.inputs.checkpoint import INDEX
 from quantbento.quantizers.llm.streaming.checkpoint import assemble, quantization_config
-from quantbento.quantizers.llm.streaming.parts import INDEX
 
 
 def test_shards_come_with_an_index_and_the_sources_small_files(tmp_path):

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import save_file
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.quantizers.llm.streaming.parts import INDEX, Stored, parts, shard_names, stored
+from quantbento.inputs.checkpoint import INDEX
+from quantbento.quantizers.llm.streaming.parts import Stored, parts, shard_names, stored
 
 
 def matrix(name: str, rows: int = 10) -> Stored:

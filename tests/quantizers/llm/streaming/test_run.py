@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from quantbento.core import isolated
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.stage_cache import StageCache
+from quantbento.inputs.checkpoint import INDEX
 from quantbento.inputs.job import Job
 from quantbento.quantizers.llm.rtn import Rtn
 from quantbento.quantizers.llm.streaming import run
-from quantbento.quantizers.llm.streaming.parts import INDEX
 from quantbento.tasks.source import SourceModel
 
 LAYERS, SIZE = 4, 1024

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from quantbento.core.files import link_or_copy
-from quantbento.inputs.checkpoint import header
+from quantbento.inputs.checkpoint import INDEX, header
 from quantbento.inputs.folders import SMALL_FILES
-from quantbento.quantizers.llm.streaming.parts import INDEX
 from quantbento.quantizers.llm.streaming.rounding import config_group
 
 

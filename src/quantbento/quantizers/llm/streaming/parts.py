@@ -9,12 +9,12 @@ from math import prod
 from pathlib import Path
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.inputs.checkpoint import BYTES, FLOATS, header
+from quantbento.inputs.checkpoint import BYTES, FLOATS, INDEX, header
 
 MB = 10**6
 SMALL, LARGE = 128 * MB, 1024 * MB  # layers below SMALL share a part, and a layer above LARGE gets several
 LAYER = re.compile(r"^(.*?\.\d+)\.")
-INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+SINGLE = "model.safetensors"
 
 
 @dataclass(frozen=True)
