@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,16 @@ class CheckpointTensors:
 
     def below(self, layer: str) -> list[str]:
         """The names of a layer's tensors without the layer's own name: `weight_packed`, `bias`."""
-        return [name.removeprefix(f"{layer}.") for name in self.files if name.rpartition(".")[0] == layer]
+        return self._parts.get(layer, [])
+
+    @cached_property
+    def _parts(self) -> dict[str, list[str]]:
+        """The last parts of the tensors' names, by what stands before: a model may have 100,000 tensors."""
+        found: dict[str, list[str]] = {}
+        for name in self.files:
+            layer, _, part = name.rpartition(".")
+            found.setdefault(layer, []).append(part)
+        return found
 
     def _index_problems(self) -> list[str]:
         """Where the index of a checkpoint of several files and the files themselves do not agree."""

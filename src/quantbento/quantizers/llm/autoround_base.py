@@ -44,7 +44,7 @@ class AutoRoundQuantizer(CheckpointQuantizer):
         return {
             "method": self.name,
             "scheme": options.scheme,
-            "group_size": options.group_size if self.facts_of_scheme(options).group is None else None,
+            "group_size": self.own_group_size(options),
             "format": FORMATS[options.format],
             "iterations": 0,
             "seed": 0,

@@ -75,8 +75,12 @@ class CheckpointQuantizer(Quantizer):
 
     def group_size(self, options: Any) -> int:
         """Input channels that share a scale; -1: one scale per row."""
-        own = self.facts_of_scheme(options).group
-        return options.group_size if own is None else own
+        fixed = self.facts_of_scheme(options).group
+        return options.group_size if fixed is None else fixed
+
+    def own_group_size(self, options: Any) -> int | None:
+        """The recipe's `group_size`; None where the scheme has its own."""
+        return options.group_size if self.facts_of_scheme(options).group is None else None
 
     def devices_of_result(self, runtime: Any, options: Any) -> tuple[str, ...]:
         return tuple(d for d in runtime.devices if d in self.facts_of_scheme(options).devices)
@@ -157,16 +161,29 @@ class CheckpointQuantizer(Quantizer):
         written.finish(folder, facts, kept_names(facts, chosen) + raised)
         if raised:
             eight_bit.add(folder, raised)
+        unseen = experts.in_checkpoint(facts, told["unseen"]) if calibration else []
+        done = self.tally(facts, chosen, raised, options, folder)
+        return replace(done, notes=[*done.notes, *experts.unseen_notes(unseen, self.sees_all_experts)])
+
+    def tally(
+        self, facts: CheckpointFacts, chosen: list[str], raised: list[str], options: Any, folder: Path
+    ) -> Quantized:
+        """What is in a written checkpoint: layers by scheme, and their tensors.
+
+        Args:
+            chosen: the layers that were to be quantized.
+            raised: those of them in 8 bit.
+
+        Raises:
+            QuantbentoError: less is there than the schemes say.
+        """
         done = count(facts, chosen, folder, self.scheme_of(options))
         alike = [name for name in chosen if name not in {*done.left_out, *raised}]
         tensors = counted.layers(facts, folder, alike, self.facts_of_scheme(options), self.group_size(options))
-        unseen = experts.in_checkpoint(facts, told["unseen"]) if calibration else []
-        notes = [*done.notes, tensors, *self.also_counted(options, folder)]
-        done = replace(done, notes=[*notes, *experts.unseen_notes(unseen, self.sees_all_experts)])
-        if raised:
-            (scheme, number), *others = done.counts.items()
-            done = replace(done, counts={scheme: number - len(raised), eight_bit.NAME: len(raised), **dict(others)})
-        return done
+        (scheme, number), *others = done.counts.items()
+        in_eight = {eight_bit.NAME: len(raised)} if raised else {}
+        counts = {scheme: number - len(raised), **in_eight, **dict(others)}
+        return replace(done, counts=counts, notes=[*done.notes, tensors, *self.also_counted(options, folder)])
 
 
 def facts_of(job: Job) -> CheckpointFacts:

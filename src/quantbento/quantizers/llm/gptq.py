@@ -31,7 +31,7 @@ class Gptq(LlmCompressorQuantizer):
         return {
             "method": self.name,
             "scheme": options.scheme,
-            "group_size": options.group_size if self.facts_of_scheme(options).group is None else None,
+            "group_size": self.own_group_size(options),
             "kv_cache": options.kv_cache,
             "dampening": options.dampening,
             "smoothing_strength": None,

@@ -15,9 +15,9 @@ from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.checkpoint import CheckpointFacts
 from quantbento.inputs.job import Job
 from quantbento.quantizers.base import Quantized
-from quantbento.quantizers.llm import counted, eight_bit, written
+from quantbento.quantizers.llm import eight_bit, written
 from quantbento.quantizers.llm.autoround_base import AutoRoundQuantizer, Int4Options
-from quantbento.quantizers.llm.checkpoint_quantizer import choose, count, facts_of, in_eight_bits, kept_names
+from quantbento.quantizers.llm.checkpoint_quantizer import choose, facts_of, in_eight_bits, kept_names
 from quantbento.quantizers.llm.streaming import memory, run
 from quantbento.quantizers.llm.streaming.parts import Stored, stored
 
@@ -43,18 +43,14 @@ class Rtn(AutoRoundQuantizer):
         if options.format != STREAMED:
             return super().quantize(job, options, folder)
         facts = facts_of(job)
+        chosen = choose(facts, options)
         schemes = self._schemes(facts, options)
         _check_stored(facts.folder, stored(facts.folder), schemes)
-        kept = kept_names(facts, list(schemes))
+        kept = kept_names(facts, chosen)
         told = run.quantize(job, self.name, schemes, self.group_size(options), kept, folder)
         written.finish(folder, facts, kept)
-        done = count(facts, list(schemes), folder, self.scheme_of(options))
-        alike = [n for n, scheme in schemes.items() if scheme == self.scheme_of(options) and n not in done.left_out]
-        tensors = counted.layers(facts, folder, alike, self.facts_of_scheme(options), self.group_size(options))
-        (name, number), *others = done.counts.items()
-        raised = [scheme for scheme in schemes.values() if scheme != self.scheme_of(options)]
-        counts = {name: number - len(raised), **({eight_bit.NAME: len(raised)} if raised else {}), **dict(others)}
-        return replace(done, counts=counts, notes=[*done.notes, tensors], peak_memory_bytes=told["peak_memory_bytes"])
+        done = self.tally(facts, chosen, in_eight_bits(chosen, options), options, folder)
+        return replace(done, peak_memory_bytes=told["peak_memory_bytes"])
 
     def _schemes(self, facts: CheckpointFacts, options: RtnOptions) -> dict[str, str]:
         """The scheme of each layer to quantize, by its name."""
