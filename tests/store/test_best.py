@@ -6,7 +6,7 @@ import pytest
 
 from quantbento import store
 from quantbento.core.errors import StoreError
-from quantbento.store import alias_file, aliases, sources
+from quantbento.store import alias_file, aliases, best
 from tests.serving.stored import save_stand_in
 
 
@@ -87,6 +87,8 @@ def test_none_and_no_such_recipe(bento_home, tmp_path):
 
 def test_a_recipe_by_its_name_or_its_file(stored, tmp_path):
     (tmp_path / "r.yaml").write_text("name: moons\n")
-    assert sources.recipe_name("moons") == sources.recipe_name(str(tmp_path / "r.yaml")) == "moons"
-    assert sources.recipe_name("moons-fast") is None
-    assert sources.recipe_name("moons-fast:best") is None
+    models = store.models()
+    names = [best.recipe_name(given, models) for given in ("moons", str(tmp_path / "r.yaml"))]
+    assert names == ["moons", "moons"]
+    assert best.recipe_name("moons-fast", models) is None
+    assert best.recipe_name("moons-fast:best", models) is None

@@ -84,18 +84,18 @@ def _candidates(what: list[str], metric: str | None) -> list[Candidate]:
     from quantbento import store
     from quantbento.core.errors import QuantbentoError
     from quantbento.judging.report import document
-    from quantbento.store import best, sources
+    from quantbento.store import best
     from quantbento.store.candidates import of_manifest, of_report
 
-    reports = [given for given in what if given.endswith(".json")]
-    recipes = {given: name for given in what if (name := sources.recipe_name(given))}
+    reports, stored = [given for given in what if given.endswith(".json")], store.models()
+    recipes = {given: name for given in what if (name := best.recipe_name(given, stored))}
     if len(what) > 1 and (alone := [*reports, *recipes]):
         raise QuantbentoError(f"{alone[0]} names several variants by itself; name it alone, or several stored models")
     if reports:
         return of_report(document.read(Path(what[0])).report, metric)
     if recipes:
         [name] = recipes.values()
-        models = best.variants_of(name, store.models())
+        models = best.variants_of(name, stored)
         if not models:
             raise QuantbentoError(f"no variant of {name!r} is stored. Save them: python save_models.py {what[0]}")
         return [of_manifest(model.tag, model.manifest, metric) for model in models]

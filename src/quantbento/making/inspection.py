@@ -115,11 +115,8 @@ class Inspection:
             return None
         if runtime is None:
             self.say(where, _no_common_runtime(quantizer, task))
-        elif variant.get("judge") == "none":
-            pass  # nothing loads it here
-        elif not self.makes or machine.devices() & set(
-            quantizer.devices
-        ):  # where it cannot even be made, the rest is of no use
+        elif variant.get("judge") != "none" and (not self.makes or machine.devices() & set(quantizer.devices)):
+            # Where nothing loads it, nothing is missing; where it cannot even be made, the rest is of no use.
             self.packages(runtime, f"its runtime {runtime.name}", where, _label(variant))
             self._device(runtime, f"its runtime {runtime.name}", where)
         return runtime

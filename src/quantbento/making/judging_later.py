@@ -26,8 +26,8 @@ from quantbento.judging.report import card, merge, page
 from quantbento.judging.report.document import REPORT, Document
 from quantbento.judging.rows import Report, VariantRow
 from quantbento.making import cache, plan, provenance
-from quantbento.making.fingerprint import FINGERPRINT, distributions
-from quantbento.making.pipeline import ALWAYS, load
+from quantbento.making.fingerprint import FINGERPRINT
+from quantbento.making.pipeline import load, packages_of
 from quantbento.making.placement import choose_device
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant
 from quantbento.making.unjudged import to_judge
@@ -144,9 +144,7 @@ def _judge(
         if reason := references.refused.get(row.runtime):
             raise QuantbentoError(reason)
         report.baseline, *report.references = references.table()
-        packages = {*distributions(planned.resolved, variant)}
-        packages.update(*(type(r.loaded.runtime).distributions for r in references.all))
-        report.environment = machine.describe(threads, [*ALWAYS, *sorted(packages)], device)
+        report.environment = machine.describe(threads, packages_of(planned, references), device)
         maker = Maker(planned, job, samples, references, report, threads, keep_failed=True)
         folder = maker.folder(variant)
         shutil.copytree(model.path, folder, copy_function=link_or_copy, ignore=shutil.ignore_patterns(*ADDED))

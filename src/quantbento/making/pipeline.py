@@ -124,7 +124,7 @@ def make_all(
     try:
         if compares:
             report.baseline, *report.references = references.table()
-        report.environment = machine.describe(threads, _distributions(planned, references), device)
+        report.environment = machine.describe(threads, packages_of(planned, references), device)
         maker = Maker(planned, job, samples, references, report, threads, keep_failed)
         order = [v.name for v in recipe.variants]
         for variant in planned.pending:
@@ -168,9 +168,14 @@ def load(resolved: ResolvedRecipe, workspace: Path, progress: Progress) -> tuple
     for note in task.notes:
         progress.say(note)
     job = Job(
-        source, task, workspace, custom_objects=custom_objects, engine=engines.plain(resolved.engine), progress=progress
+        source,
+        task,
+        workspace,
+        custom_objects=custom_objects,
+        engine=engines.plain(resolved.engine),
+        adapters=recipe.model.adapters,
+        progress=progress,
     )
-    job.adapters = recipe.model.adapters
     for item in shapes.inputs:
         task.check(item)
     if recipe.calibration:
@@ -192,7 +197,7 @@ def _preprocessed(items: list[Any], preprocess: Callable[[Any], Any] | None) -> 
         raise QuantbentoError(f"preprocess failed on an evaluation sample: {type(error).__name__}: {error}") from error
 
 
-def _distributions(planned: plan.Plan, references: References) -> list[str]:
+def packages_of(planned: plan.Plan, references: References) -> list[str]:
     """Packages whose versions the report lists: those of everything that took part."""
     names = {name for variant in planned.resolved.variants for name in distributions(planned.resolved, variant)}
     return [*ALWAYS, *sorted(names.union(*(type(r.loaded.runtime).distributions for r in references.all)))]

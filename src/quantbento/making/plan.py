@@ -16,7 +16,7 @@ from quantbento.making.fingerprint import FINGERPRINT, fingerprint
 from quantbento.making.resolve import ResolvedRecipe, ResolvedVariant, resolve
 from quantbento.recipe import Recipe, read_recipe
 from quantbento.recipe.document import Problem
-from quantbento.recipe.reading import ReadRecipe, judged_here, not_judged
+from quantbento.recipe.reading import ReadRecipe, judging
 
 PARTS = ("model", *SAMPLES, "custom_objects")
 
@@ -109,7 +109,7 @@ def to_judge(
     Raises:
         RecipeError: its shape is wrong, or it has no such variant.
     """
-    read, resolved, problems = _wanted(judged_here(read_recipe(recipe), variant), [variant], makes=False)
+    read, resolved, problems = _wanted(judging(read_recipe(recipe), None, variant), [variant], makes=False)
     findings = checks.check(resolved, resolved.variants)
     return read, resolved, problems + findings.problems, findings.notes
 
@@ -152,7 +152,7 @@ def _resolved(
     """The recipe with only the wanted variants, and the problems found so far. If its shape is right, the caller looks
     for more problems, so that one run lists everything."""
     read = read_recipe(recipe)
-    return _wanted(not_judged(read) if judge == "none" else read, only)
+    return _wanted(judging(read, "none") if judge == "none" else read, only)
 
 
 def _wanted(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError
@@ -39,31 +39,22 @@ class ReadRecipe:
         return RecipeError(told, self.document.name)
 
 
-def not_judged(read: ReadRecipe) -> ReadRecipe:
-    """The recipe with `judge: none` in each of its variants."""
-    listed = read.data.get("variants")
-    variants = [v | {"judge": "none"} if isinstance(v, dict) else v for v in listed] if isinstance(listed, list) else []
+def judging(read: ReadRecipe, judge: Literal["none"] | None, only: str | None = None) -> ReadRecipe:
+    """The recipe with this `judge` in each of its variants, or in the variant of this name alone."""
+
+    def changes(name: Any) -> bool:
+        return only is None or name == only
+
+    changed = dict(read.data)
+    if isinstance(listed := read.data.get("variants"), list):
+        changed["variants"] = [
+            v | {"judge": judge} if isinstance(v, dict) and changes(v.get("name")) else v for v in listed
+        ]
     recipe = read.recipe
     if recipe is not None:
-        chosen = [variant.model_copy(update={"judge": "none"}) for variant in recipe.variants]
+        chosen = [v.model_copy(update={"judge": judge}) if changes(v.name) else v for v in recipe.variants]
         recipe = recipe.model_copy(update={"variants": chosen})
-    return replace(read, recipe=recipe, data=read.data | ({"variants": variants} if variants else {}))
-
-
-def judged_here(read: ReadRecipe, variant: str) -> ReadRecipe:
-    """The recipe without the `judge` of a variant."""
-    listed = read.data.get("variants")
-    variants = [
-        {key: value for key, value in v.items() if key != "judge"}
-        if isinstance(v, dict) and v.get("name") == variant
-        else v
-        for v in (listed if isinstance(listed, list) else [])
-    ]
-    recipe = read.recipe
-    if recipe is not None:
-        chosen = [v.model_copy(update={"judge": None}) if v.name == variant else v for v in recipe.variants]
-        recipe = recipe.model_copy(update={"variants": chosen})
-    return replace(read, recipe=recipe, data=read.data | {"variants": variants})
+    return replace(read, recipe=recipe, data=changed)
 
 
 def _together(missing: list[str]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from quantbento.core.errors import summary
 from quantbento.core.machine import peak_memory_bytes
+from quantbento.runtimes.vllm_settings import PLAIN
 
 COUNTED = ("prefix_cache_", "spec_decode_")  # of vLLM's metrics
 MOST_TOP = 128  # tokens listed per position; vLLM's default limit is 20
@@ -27,9 +28,11 @@ class Engine:
         from vllm import LLM
         from vllm.lora.request import LoRARequest
 
+        # Counting takes time, and nobody asks for it of engines without these settings.
+        self._counts = bool(arguments.keys() & PLAIN.keys())
         # vLLM numbers them from 1.
         self._adapters = {n: LoRARequest(n, i, path) for i, (n, path) in enumerate(adapters.items(), start=1)}
-        self.llm = LLM(model=folder, max_logprobs=MOST_TOP, disable_log_stats=False, **arguments)
+        self.llm = LLM(model=folder, max_logprobs=MOST_TOP, disable_log_stats=not self._counts, **arguments)
 
     def score(self, windows: list[list[int]], top: int, adapter: str | None = None) -> dict[str, np.ndarray]:
         """See `LanguageModel.score`. vLLM lists the token that follows first, then the most probable."""
@@ -66,6 +69,8 @@ class Engine:
 
     def counters(self) -> dict[str, float]:
         """See `LanguageModel.counters`."""
+        if not self._counts:
+            return {}
         found = {metric.name.removeprefix("vllm:"): getattr(metric, "value", None) for metric in self.llm.get_metrics()}
         return {name: value for name, value in found.items() if value is not None and name.startswith(COUNTED)}
 

@@ -7,28 +7,38 @@ it is the one name that stands for a recipe's choice among its variants.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 from quantbento.core.errors import StoreError
+from quantbento.recipe import name_in
 from quantbento.store import alias_file
 from quantbento.store.alias_file import RETIRED
 from quantbento.store.candidates import of_manifest
 from quantbento.store.choice import choose
+from quantbento.store.judged import Stored
 
 BEST = "best"
 
 
-class Stored(Protocol):
-    """A model in the store; `manifest` raises `StoreError` where it is damaged."""
-
-    @property
-    def tag(self) -> str: ...
-
-    @property
-    def manifest(self) -> dict[str, Any]: ...
-
-
 Model = TypeVar("Model", bound=Stored)
+
+
+def recipe_name(given: str, stored: Sequence[Stored]) -> str | None:
+    """The name of a recipe that is given by its file, or by its name where variants of it are stored; else None.
+
+    Args:
+        given: by a user.
+        stored: all stored models.
+
+    Raises:
+        QuantbentoError: the file is missing, or no recipe.
+    """
+    if given.endswith((".yaml", ".yml")):
+        return name_in(Path(given))
+    if ":" in given or given in {model.tag.partition(":")[0] for model in stored}:
+        return None
+    return given if variants_of(given, stored) else None
 
 
 def variants_of(recipe: str, stored: Sequence[Model]) -> list[Model]:
