@@ -12,7 +12,6 @@ from typing import Any
 from quantbento.core import registry
 from quantbento.inputs import checkpoint
 from quantbento.inputs.job import Job
-from quantbento.quantizers.llm import eight_bit
 from quantbento.tasks.source import SourceModel
 
 # The shapes of Llama 3.2 1B and 3B, and of Llama 3.1 8B; `tiny` is for trying the script.
@@ -62,46 +61,24 @@ def random_llama(size: str, tokenizer: Path, folder: Path, device: str) -> Path:
 
 
 def w4a16(source: Path, folder: Path) -> None:
-    """By this project's quantizer `rtn`, which needs no samples."""
-    folder.mkdir(parents=True)
-    quantizer = registry.quantizer("rtn")()
+    """In the largest groups that all layers can have."""
     widths = {inputs for _, inputs in checkpoint.inspect(source).linears.values()}
     group = next(size for size in (128, 64, 32) if all(width % size == 0 for width in widths))
-    with tempfile.TemporaryDirectory() as workspace:
-        job = Job(SourceModel(folder=source, dtype="bfloat16"), None, Path(workspace))
-        quantizer.quantize(job, quantizer.Options(group_size=group), folder)
+    _rtn(source, folder, scheme="W4A16", group_size=group)
 
 
 def w8a8(source: Path, folder: Path) -> None:
-    """Rounded to nearest as `eight_bit` of this project's 4-bit quantizers does, in all linear layers but the last."""
-    from safetensors import safe_open
+    """INT8 weights, and activations that are rounded per token."""
+    _rtn(source, folder, scheme="W8A8")
 
+
+def _rtn(source: Path, folder: Path, **options: Any) -> None:
+    """By this project's quantizer `rtn`, which needs no samples and leaves `lm_head` as it is."""
     folder.mkdir(parents=True)
-    for file in source.iterdir():
-        if file.suffix != ".safetensors" and not file.name.endswith(".index.json"):
-            shutil.copy(file, folder / file.name)
-    layers = checkpoint.inspect(source).linears.keys() - {"lm_head"}
-
-    def tensors() -> Iterator[tuple[str, Any]]:
-        for file in sorted(source.glob("*.safetensors")):
-            with safe_open(file, "pt") as opened:
-                for name in opened.keys():  # noqa: SIM118 - not a dict
-                    tensor = opened.get_tensor(name)
-                    if name.removesuffix(".weight") in layers:
-                        tensor, scale = eight_bit.rounded(tensor)
-                        yield f"{name}_scale", scale
-                    yield name, tensor
-
-    _write(folder, tensors())
-    config = json.loads((folder / "config.json").read_text())
-    config["quantization_config"] = {
-        "quant_method": "compressed-tensors",
-        "format": eight_bit.GROUP["format"],
-        "quantization_status": "compressed",
-        "ignore": ["lm_head"],
-        "config_groups": {"group_0": {"targets": ["Linear"], **eight_bit.GROUP}},
-    }
-    (folder / "config.json").write_text(json.dumps(config, indent=2))
+    quantizer = registry.quantizer("rtn")()
+    with tempfile.TemporaryDirectory() as workspace:
+        job = Job(SourceModel(folder=source, dtype="bfloat16"), None, Path(workspace))
+        quantizer.quantize(job, quantizer.Options(**options), folder)
 
 
 def weight_bytes(folder: Path) -> int:

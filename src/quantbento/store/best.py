@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TypeVar
 
 from quantbento.core.errors import StoreError
-from quantbento.recipe import name_in
 from quantbento.store import alias_file
 from quantbento.store.alias_file import RETIRED
 from quantbento.store.candidates import of_manifest
@@ -35,6 +34,8 @@ def recipe_name(given: str, stored: Sequence[Stored]) -> str | None:
         QuantbentoError: the file is missing, or no recipe.
     """
     if given.endswith((".yaml", ".yml")):
+        from quantbento.recipe import name_in  # here, since a service, which imports this module, reads no recipes
+
         return name_in(Path(given))
     if ":" in given or given in {model.tag.partition(":")[0] for model in stored}:
         return None
