@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from quantbento.core.errors import QuantbentoError
 from quantbento.core.files import link_checkpoint
 from quantbento.inputs import adapters as files
 from quantbento.inputs.modules import merge_adapter, read_folder
+from quantbento.making.unjudged import layers
+from quantbento.making.unjudged.tensors import CheckpointTensors
 from quantbento.runtimes.adapters import adapter_folders, lora_arguments
 from quantbento.runtimes.language_model import Sampling
 from quantbento.runtimes.transformers import TransformersRuntime
@@ -51,15 +54,37 @@ def loaded(job, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def merged(job, two, tmp_path_factory):
+def merged(job, tmp_path_factory):
+    return all_merged(job, job.source.folder, tmp_path_factory.mktemp("merged"))
+
+
+def all_merged(job, base: Path, workspace: Path) -> dict[str, TransformersRuntime]:
     """By adapter, a model that it was merged into, in float32: bfloat16 rounds the sum of both."""
     models = {}
-    for name, adapter in two.items():
-        folder = tmp_path_factory.mktemp(f"merged-{name}")
-        merge_adapter(read_folder(job.source.folder, "AutoModelForCausalLM", False), adapter).save_pretrained(folder)
+    for name, adapter in job.adapters.items():
+        folder = workspace / name
+        merge_adapter(read_folder(base, "AutoModelForCausalLM", False), adapter).save_pretrained(folder)
         job.task.save(folder)
         models[name] = TransformersRuntime.load(folder, {}, threads=1)
     return models
+
+
+def dequantized(quantized: Path, source: Path, folder: Path) -> Path:
+    """The source with the weights that a quantized checkpoint stands for, in float32."""
+    model = read_folder(source, "AutoModelForCausalLM", False)
+    shapes = {name: tuple(module.weight.shape) for name, module in model.named_modules() if is_linear(module)}
+    config = json.loads((quantized / "config.json").read_text())["quantization_config"]
+    tensors = CheckpointTensors(quantized)
+    found = layers.quantized_layers(layers.parsed(config), shapes)
+    assert len(found) == 14
+    for layer in found:
+        model.get_submodule(layer.name).weight.data = layer.weight(tensors).float()
+    model.save_pretrained(folder)
+    return folder
+
+
+def is_linear(module) -> bool:
+    return type(module).__name__ == "Linear"
 
 
 def test_vllm_has_room_for_the_largest_rank():
@@ -115,17 +140,15 @@ def test_vllm_answers_with_each_as_when_it_is_merged(job, merged, prompt, tmp_pa
 
 @pytest.mark.vllm
 @pytest.mark.slow
-def test_vllm_runs_two_adapters_on_one_int4_model(made, job, prompt, tmp_path):
-    quantized = made("rtn")
+def test_vllm_answers_with_each_as_when_it_is_merged_into_the_int4_weights(made, job, prompt, tmp_path):
+    quantized = made("rtn", group_size=64).folder
+    base = dequantized(quantized, job.source.folder, tmp_path / "dequantized")
+    merged = all_merged(job, base, tmp_path / "merged")
     folder = tmp_path / "int4"
     folder.mkdir()
-    link_checkpoint(quantized.folder, folder)
-    config = {**SMALL, "adapters": files.write(job.adapters, folder)}
-    engine = VllmRuntime.load(folder, config, threads=2)
+    link_checkpoint(quantized, folder)
+    engine = VllmRuntime.load(folder, {**SMALL, "adapters": files.write(job.adapters, folder)}, threads=2)
     try:
-        texts = [
-            engine.with_adapter(n).generate([prompt], Sampling(max_tokens=12))[0].text for n in (None, *job.adapters)
-        ]
+        check_as_when_merged(engine, merged, job, prompt)
     finally:
         engine.close()
-    assert len(set(texts)) == 3
