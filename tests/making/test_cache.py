@@ -116,6 +116,12 @@ def test_a_variants_options_are_what_its_stages_depend_on():
     assert depends_on(kept) != depends_on(variant)
 
 
+def test_settings_of_the_engine_are_nothing_that_quantizing_depends_on():
+    [variant] = plan.make(RECIPE, None, force=False).resolved.variants
+    spec = variant.spec.model_copy(update={"engine": {"enable_prefix_caching": True}})
+    assert depends_on(replace(variant, spec=spec, engine=spec.engine)) == depends_on(variant)
+
+
 def _evaluated(found, folder: Path) -> tuple[VariantRow, bool]:
     row = VariantRow("int8", "torch-dynamic", "int8-dynamic", {}, "torch")
     with kept_evaluation(found, row, folder, "torch-fp32") as known:

@@ -1,16 +1,22 @@
-"""lm-eval's tasks take minutes: a step towards a goal asks them only where the goal names one."""
+"""What takes minutes is done once: lm-eval's tasks where a goal names one, quantizing for all settings of an engine."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 from types import SimpleNamespace
 
 import pytest
 
+from quantbento import store
 from quantbento.core.progress import Silent
 from quantbento.judging.rows import VariantRow
-from quantbento.making import variant
+from quantbento.making import pipeline, variant
 from quantbento.recipe.gates import Gates
+from quantbento.runtimes import artifact
+from tests import trained_llama as trained
+from tests.minimal_recipe import minimal
+from tests.trained_llama import tensors_of
 
 
 @pytest.mark.parametrize(
@@ -45,3 +51,39 @@ def test_a_step_asks_lm_eval_where_a_gate_names_it(gates, asked, tmp_path, monke
     assert len(calls) == asked
     variant.Maker._evaluate(maker, row, maker, tmp_path)  # the judged variant is always asked
     assert len(calls) == asked + 1
+
+
+@pytest.mark.slow
+def test_variants_that_differ_in_their_engine_alone_are_quantized_once(
+    trained_llama, tmp_path, bento_home, monkeypatch
+):
+    monkeypatch.setenv("QUANTBENTO_CACHE_GB", "1")
+    monkeypatch.setenv("QUANTBENTO_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "text.txt").write_text(trained.texts()[1][0])
+    recipe = minimal(
+        name="llama",
+        task="text-generation",
+        task_options={"window": 64, "windows": 4},
+        model={"path": str(trained_llama)},
+        evaluation={"path": str(tmp_path / "text.txt")},
+        variants=[
+            {"name": "int4", "quantizer": "rtn", "options": {"group_size": 64}},
+            {"name": "cached", "quantizer": "rtn", "options": {"group_size": 64}}
+            | {"engine": {"enable_prefix_caching": True}},
+        ],
+    )
+    progress = Silent()
+    said: list[str] = []
+    progress.say = said.append
+    report = pipeline.save(recipe, output=tmp_path / "reports", judge="none", progress=progress)
+    assert [row.error for row in report.variants] == [None, None]
+    assert [line for line in said if "quantized before" in line] == ["cached: quantized before, with the same options"]
+    assert report.variants[0].quantized == report.variants[1].quantized
+    plain, cached = (store.find(f"llama-{name}") for name in ("int4", "cached"))
+    assert settings(plain)["engine"] == {}
+    assert settings(cached)["engine"] == {"enable_prefix_caching": True}
+    assert tensors_of(plain.path).keys() == tensors_of(cached.path).keys()
+
+
+def settings(model: store.StoredModel) -> dict:
+    return json.loads((model.path / artifact.DESCRIPTION).read_text())["runtime_config"]

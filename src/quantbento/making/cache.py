@@ -23,7 +23,6 @@ from quantbento.core import machine, registry, user_code
 from quantbento.core.cache import cache_folder
 from quantbento.core.progress import Progress
 from quantbento.core.stage_cache import StageCache, limit_bytes
-from quantbento.inputs import draft_models
 from quantbento.inputs.folders import hash_folder
 from quantbento.judging.rows import VariantRow
 from quantbento.making.plan import Plan
@@ -71,17 +70,17 @@ def stages(planned: Plan, source: SourceModel, device: str, threads: int, anew: 
 
 
 def depends_on(variant: ResolvedVariant) -> dict[str, Any]:
-    """What a variant's stages depend on beside what all stages do."""
+    """What quantizing a variant and measuring its layers depend on beside what all stages do. Settings of the engine
+    that will run it are none of that: variants that differ in them alone are quantized once."""
     spec = variant.spec
     runtime = registry.name_of("runtime", variant.runtime)
     return {
-        "variant": spec.model_dump(mode="json", exclude={"name", "gates", "judge"}),
+        "variant": spec.model_dump(mode="json", exclude={"name", "gates", "judge", "engine"}),
         "options": variant.options.model_dump(mode="json"),
         "functions": [user_code.identity(function) for function in user_code.named_in(variant.options)],
         "quantizer": registry.identity("quantizer", spec.quantizer),
         "runtime": [runtime, registry.identity("runtime", runtime)],
         "devices": list(variant.devices),
-        **draft_models.identity(variant.engine),
     }
 
 

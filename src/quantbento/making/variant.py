@@ -116,17 +116,32 @@ class Maker:
     def quantize(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
         """Writes the artifact into a folder, and what was done into the row."""
         job, depends = self.job, depends_on(variant)
-        if kept := job.cache.restore("quantized", depends, {"artifact": folder}):
-            row.quantized, row.quantize_seconds = kept["quantized"], kept["seconds"]
+        kept = job.cache.restore("quantized", depends, {"artifact": folder})
+        if kept:
             job.progress.say(f"{row.name}: quantized before, with the same options")
-            return
+        else:
+            kept = self._quantized(variant, folder)
+            job.cache.keep("quantized", depends, kept, {"artifact": folder})
+        row.quantized, row.quantize_seconds = kept["quantized"], kept["seconds"]
+        job.complete(folder, variant.runtime, kept["runtime_config"], variant.devices, variant.engine)
+
+    def _quantized(self, variant: ResolvedVariant, folder: Path) -> dict[str, Any]:
+        """Quantizes into a folder. What a later run needs to know of it, as JSON."""
+        progress, name = self.job.progress, variant.name
         self.prove(variant)
         start = time.perf_counter()
-        with job.progress.stage(f"{row.name}: quantize"):
-            done = variant.quantizer.quantize(job, variant.options, folder)
-            job.complete(folder, variant.runtime, done.runtime_config, variant.devices, variant.engine)
-        row.quantize_seconds = time.perf_counter() - start
-        row.quantized = {
+        with progress.stage(f"{name}: quantize"):
+            done = variant.quantizer.quantize(self.job, variant.options, folder)
+        seconds = time.perf_counter() - start
+        share = done.quantized_parameters / max(1, done.parameters)
+        counts = ", ".join(f"{n} {kind}" for kind, n in done.counts.items())
+        percent = f"{share:{'.0%' if share >= 0.01 else '.2%'}}"
+        progress.say(f"{name}: quantized {counts}: {percent} of {done.parameters / 1e6:.3g} M parameters")
+        if done.left_out:
+            progress.say(f"{name}: left in full precision though chosen: {', '.join(done.left_out)}")
+        for note in done.notes:
+            progress.say(f"{name}: {note}")
+        quantized = {
             "counts": done.counts,
             "parameters": done.quantized_parameters,
             "of_parameters": done.parameters,
@@ -135,16 +150,7 @@ class Maker:
             "weight_ratio": done.weight_ratio,
             "peak_memory_bytes": done.peak_memory_bytes,
         }
-        kept = {"quantized": row.quantized, "seconds": row.quantize_seconds}
-        job.cache.keep("quantized", depends, kept, {"artifact": folder})
-        share = done.quantized_parameters / max(1, done.parameters)
-        counts = ", ".join(f"{n} {kind}" for kind, n in done.counts.items())
-        percent = f"{share:{'.0%' if share >= 0.01 else '.2%'}}"
-        job.progress.say(f"{row.name}: quantized {counts}: {percent} of {done.parameters / 1e6:.3g} M parameters")
-        if done.left_out:
-            job.progress.say(f"{row.name}: left in full precision though chosen: {', '.join(done.left_out)}")
-        for note in done.notes:
-            job.progress.say(f"{row.name}: {note}")
+        return {"quantized": quantized, "seconds": seconds, "runtime_config": done.runtime_config}
 
     def judge_artifact(self, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
         """Fills the row with what a finished artifact does in its runtime, and what its gates say of that."""
