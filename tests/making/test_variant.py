@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
 
 from quantbento import store
 from quantbento.core.progress import Silent
+from quantbento.judging.decoding_gates import NOT_ASKED
 from quantbento.judging.rows import VariantRow
 from quantbento.making import pipeline, variant
 from quantbento.recipe.gates import Gates
 from quantbento.runtimes import artifact
+from quantbento.tasks.base import Metric
 from tests import trained_llama as trained
 from tests.minimal_recipe import minimal
 from tests.trained_llama import tensors_of
@@ -51,6 +54,20 @@ def test_a_step_asks_lm_eval_where_a_gate_names_it(gates, asked, tmp_path, monke
     assert len(calls) == asked
     variant.Maker._evaluate(maker, row, maker, tmp_path)  # the judged variant is always asked
     assert len(calls) == asked + 1
+
+
+def test_gates_on_decoding_are_judged_beside_those_on_metrics(tmp_path):
+    row = VariantRow("ngram", "rtn", "W4A16", {}, "vllm", metrics={"perplexity": 3.0}, size_ratio=0.4)
+    gates = Gates(max={"perplexity": 4}, min={"decoding.speedup": 1})
+    baseline = SimpleNamespace(metrics={"perplexity": 2.9})
+    resolved = SimpleNamespace(metrics={"perplexity": Metric(-1)}, recovering=("perplexity",))
+    maker = variant.Maker(
+        SimpleNamespace(resolved=resolved), None, None, SimpleNamespace(baseline=baseline), None, 1, False
+    )
+    for speedup, passed in ((0.9, False), (1.1, True)):
+        results = maker._results(row, SimpleNamespace(gates=gates), 1.0, {"decoding.speedup": speedup})
+        assert {r.metric: r.passed for r in results} == {"perplexity": True, "decoding.speedup": passed}
+    assert all(r.passed for r in maker._results(row, SimpleNamespace(gates=gates), math.inf, NOT_ASKED))
 
 
 @pytest.mark.slow

@@ -25,6 +25,14 @@ def judged(engine: Mapping[str, Any]) -> dict[str, Any]:
     return without_paths({name: value for name, value in engine.items() if name in NAMES})
 
 
+def decodes_otherwise(data: Mapping[str, Any], variant: Mapping[str, Any]) -> bool:
+    """Whether a variant's engine has settings that are judged, by a recipe of any shape: its own or the recipe's."""
+    options = data.get("task_options")
+    shared = options.get("engine") if isinstance(options, Mapping) else None
+    both = [given for given in (shared, variant.get("engine")) if isinstance(given, Mapping)]
+    return any({name: given[name] for given in both for name in NAMES if name in given}.values())
+
+
 def merged(
     found: Inspection,
     place: Loc,

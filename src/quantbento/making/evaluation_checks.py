@@ -54,7 +54,7 @@ def confident(found: Inspection, recipe: Recipe, task: type[Task], variants: Ite
         where = (*place, "gates")
         for metric in dict.fromkeys(name for rule in METRIC_RULES for name in getattr(gates, rule)):
             if "." in metric:
-                found.say(where, f"confident: {metric!r} has a standard error, but no interval; leave it out")
+                found.say(where, f"confident: {metric!r} has no interval; leave it out")
             elif metric in known and known[metric].extreme:
                 told = f"{metric!r} is decided by one sample, and resampling tells nothing about it"
                 found.say(where, f"confident: {told}; use the metric of all samples, or leave confident out")

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from quantbento.core import machine, registry
 from quantbento.core.errors import QuantbentoError, did_you_mean, one_of
+from quantbento.judging.decoding_gates import NAMES as DECODING
+from quantbento.judging.decoding_gates import RULES as DECODING_RULES
 from quantbento.recipe import TAG_LENGTH
 from quantbento.recipe.document import Loc, Problem, describe_errors
 from quantbento.recipe.evaluation import PAIR_FIELDS
@@ -59,18 +61,25 @@ class Inspection:
         except ValidationError:
             return None
 
-    def metrics(self, task: type[Task], gates: Any, where: Loc) -> None:
-        known = {**task.metrics, **self.more}
+    def metrics(self, task: type[Task], gates: Any, where: Loc, decodes: bool = False) -> None:
+        """Reports metrics that are not measured, or not as a rule needs them. `decodes`: whether the engines of all
+        variants that these gates are for have settings that are judged (`quantbento.making.engines`)."""
+        known = {**task.metrics, **self.more, **(dict.fromkeys(DECODING, Metric(+1)) if decodes else {})}
         for rule in METRIC_RULES:
             limits = gates.get(rule) if isinstance(gates, dict) else None
             for metric in limits if isinstance(limits, dict) else ():
                 place = (*where, rule, metric)
-                if metric not in known:
+                if metric in DECODING and not decodes:
+                    told = "is of variants with speculative_config or enable_prefix_caching in `engine:`"
+                    self.say(place, f"{metric!r} {told}; move it to the gates of those")
+                elif metric not in known:
                     hint = did_you_mean(str(metric), known) + f" (this task has {one_of(known)})"
                     self.say(place, f"unknown metric {metric!r}{hint}")
                 elif rule == "min_recovery" and not known[metric].recovers:
                     told = f"{metric!r} is 0 for the baseline, it has no recovery; use max or max_drop"
                     self.say(place, told)
+                elif metric in DECODING and rule not in DECODING_RULES:
+                    self.say(place, f"{metric!r} has no value of the baseline; use {one_of(DECODING_RULES)}")
 
     def model(self, task: type[Task], kind: str, model: Any) -> None:
         """Reports a model of a kind that the task does not take."""

@@ -120,7 +120,8 @@ def resolve(read: ReadRecipe, makes: bool = True) -> tuple[ResolvedRecipe | None
         options = found.options(task.Options, data.get("task_options"), ("task_options",))
         evaluation_checks.inspect(found, task, data.get("evaluation"))
         lm_eval_checks.inspect(found, task, data.get("evaluation"))
-        found.metrics(task, data.get("gates"), ("gates",))
+        decode = [engines.decodes_otherwise(data, variant) for _, variant in variants_of(data)]
+        found.metrics(task, data.get("gates"), ("gates",), bool(decode) and all(decode))
         found.custom_objects(task, data)
         for samples in SAMPLES:
             found.columns(task, data.get(samples), (samples,))
@@ -132,7 +133,7 @@ def resolve(read: ReadRecipe, makes: bool = True) -> tuple[ResolvedRecipe | None
         found.judging(variant, data, where)
         quantizer = found.quantizer(variant, where)
         if task is not None:
-            found.metrics(task, variant.get("gates"), (*where, "gates"))
+            found.metrics(task, variant.get("gates"), (*where, "gates"), engines.decodes_otherwise(data, variant))
         if quantizer is None:
             continue
         quantizers.append(quantizer)

@@ -12,7 +12,7 @@ from typing import Any
 from quantbento import store
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
-from quantbento.judging import adapters, benchmark, canonical, robustness
+from quantbento.judging import adapters, benchmark, canonical, decoding_gates, robustness
 from quantbento.judging.closer import look_closer
 from quantbento.judging.decoding import Comparison
 from quantbento.judging.evaluate import answers, checked_rows, compare, recovery
@@ -184,7 +184,7 @@ class Maker:
             row.decoding = {"settings": judged(variant.engine), **decoding.result()}
         for note in filter(None, [*robustness.problems(row.robustness), benchmark.unsteady(timings)]):
             progress.say(f"{row.name}: {note}")
-        results = self._results(row, variant, speed.median)
+        results = self._results(row, variant, speed.median, decoding_gates.gated(row.decoding))
         row.gates = [r.report() for r in results]
         row.passed = all(r.passed for r in results)
 
@@ -197,7 +197,7 @@ class Maker:
             loaded = artifact.load(folder, self.threads, self.references.settings.device)
         with contextlib.closing(loaded):
             self._evaluate(row, loaded, folder, asked)
-        return self._results(row, variant, math.inf)
+        return self._results(row, variant, math.inf, decoding_gates.NOT_ASKED)
 
     def _evaluate(self, row: VariantRow, loaded: LoadedModel, folder: Path, asked: bool = True) -> None:
         references, progress = self.references, self.job.progress
@@ -225,12 +225,14 @@ class Maker:
         row.size_bytes = artifact.size_bytes(folder)
         row.size_ratio = row.size_bytes / baseline.size_bytes
 
-    def _results(self, row: VariantRow, variant: ResolvedVariant, speedup: float) -> list[GateResult]:
+    def _results(
+        self, row: VariantRow, variant: ResolvedVariant, speedup: float, decoded: dict[str, float]
+    ) -> list[GateResult]:
         tasks, base_tasks, directions = gated(row.lm_eval)
         assert row.size_ratio is not None
         alone = judge(
             variant.gates,
-            row.metrics | tasks,
+            row.metrics | tasks | decoded,
             self.references.baseline.metrics | base_tasks,
             self._better | directions,
             speedup=speedup,

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from quantbento.core.errors import QuantbentoError
 from quantbento.inputs.job import Job
+from quantbento.judging.decoding_gates import NAMES as DECODING
 from quantbento.judging.references import References
 from quantbento.judging.rows import VariantRow
 from quantbento.making.mixed.moves import FULL, Layers, Move
@@ -56,8 +57,9 @@ class Maker(Protocol):
 
 def failed_on_a_metric(row: VariantRow) -> bool:
     """Whether more bits might help: only gates on metrics failed."""
-    failed = [gate["rule"] for gate in row.gates if not gate["passed"]]
-    return bool(failed) and not {"min_speedup", "max_size_ratio"} & set(failed)
+    failed = [gate for gate in row.gates if not gate["passed"]]
+    others = any(gate["rule"] in ("min_speedup", "max_size_ratio") or gate["metric"] in DECODING for gate in failed)
+    return bool(failed) and not others
 
 
 def mix(maker: Maker, row: VariantRow, variant: ResolvedVariant, folder: Path) -> None:
