@@ -135,6 +135,15 @@ def test_what_a_user_changed_in_the_templates_is_in_the_pods(store, tmp_path):
     assert made["workerTemplate"]["spec"]["nodeSelector"] == {"gpu": "h100"}
 
 
+def test_a_bento_for_cpus_is_refused(store):
+    tag = llm(store, resources={"cpu": 4})
+    with pytest.raises(
+        QuantbentoError, match=r"--nodes 2: vLLM's build for CPUs loads .* but computes on one only; build"
+    ):
+        render(tag, nodes=2)
+    assert render(tag, nodes=None)
+
+
 def test_all_that_does_not_go_together_is_said_at_once(store):
     tag = write_bento(store, "small:v1", runtime="onnx")
     with pytest.raises(QuantbentoError) as raised:

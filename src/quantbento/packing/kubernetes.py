@@ -74,7 +74,8 @@ def render(
     problems: list[str] = []
     needs = needs_of(tag, problems)
     overlay = overlay or ("gpu" if needs.gpu else "cpu")
-    problems += _conflicts(needs, overlay, replicas) + past_one_machine.conflicts(needs, keda, nodes, model_uri)
+    problems += _conflicts(needs, overlay, replicas)
+    problems += past_one_machine.conflicts(needs, overlay, keda, nodes, model_uri)
     named = IMAGE.fullmatch(image or needs.tag)
     if named is None:
         problems.append(f"image {image!r} is not NAME, NAME:TAG or NAME@sha256:DIGEST, in lower case")
