@@ -17,6 +17,7 @@ from quantbento.core.errors import RecipeError
 from quantbento.inputs import checkpoint
 from quantbento.making import checks, plan
 from quantbento.quantizers.llm import checkpoint_quantizer, schemes
+from quantbento.runtimes import vllm_settings
 from tests.conftest import ROOT
 from tests.tiny_llama import tokenizer_of
 
@@ -30,7 +31,7 @@ CONFIG = {
     "hidden_size": 64,
     "intermediate_size": 192,
     "num_hidden_layers": 2,
-    "num_attention_heads": 4,
+    "num_attention_heads": 2,
     "num_key_value_heads": 2,
     "dtype": "bfloat16",
 }
@@ -334,7 +335,16 @@ def test_a_model_that_its_runtime_does_not_run_is_found_before_it_is_read(encode
     recipe = encoder | {"model": {"path": str(folder)}, "variants": variants}
     [told] = problems(recipe)
     assert "vllm-pooling does not run feature-extraction by models of the type 'electra'; by 'bert', " in told
-    plan.check(encoder | {"variants": variants}, None)
+    (folder / "config.json").write_text(json.dumps(config | {"num_attention_heads": 1}))
+    plan.check(recipe, None)
+
+
+def test_heads_that_vllm_does_not_run_here_are_found_before_the_model_is_read(encoder, monkeypatch):
+    recipe = encoder | {"variants": [{"name": "bf16", "quantizer": "vllm-pooling"}]}
+    monkeypatch.setattr(vllm_settings, "runs_on_cpu", lambda: True)
+    [told] = problems(recipe)
+    assert "the model's attention heads have 16 channels; vLLM's build for CPUs runs heads of 32, 64, 80" in told
+    plan.check(recipe, None, judge="none")
 
 
 def test_a_task_that_a_quantizers_runtime_does_not_run_is_refused(tmp_path):

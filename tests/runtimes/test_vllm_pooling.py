@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from quantbento.runtimes import artifact, vllm_pooling
+from quantbento.runtimes import artifact, vllm_pooling, vllm_settings
 from quantbento.runtimes.torch import TorchRuntime
-from quantbento.runtimes.vllm_pooling import PoolingSettings, VllmPoolingRuntime, why_not
+from quantbento.runtimes.vllm_pooling import PoolingSettings, VllmPoolingRuntime
 from tests.conftest import labelled_texts
 from tests.jobs import quantized, text_job
 
@@ -52,10 +52,23 @@ def test_wrong_settings_are_refused(given, told):
 
 
 def test_what_it_does_not_run_is_said():
-    assert why_not("feature-extraction", "bert") is None
-    assert "does not run tensor; it runs feature-extraction" in str(why_not("tensor", "bert"))
-    told = "does not run token-classification by models of the type 'qwen3'; it does by bert"
-    assert told in str(why_not("token-classification", "qwen3"))
+    problem = VllmPoolingRuntime.model_problem
+    assert problem("feature-extraction", {"model_type": "bert"}) is None
+    assert "does not run tensor; it runs feature-extraction" in str(problem("tensor", {"model_type": "bert"}))
+    told = "does not run token-classification by models of the type 'qwen3'; by 'bert'"
+    assert told in str(problem("token-classification", {"model_type": "qwen3"}))
+
+
+def test_heads_that_have_no_attention_on_cpus_are_said_where_it_has_to_run(monkeypatch):
+    config = {"model_type": "bert", "hidden_size": 384, "num_attention_heads": 8}
+    problem, task = VllmPoolingRuntime.model_problem, "feature-extraction"
+    monkeypatch.setattr(vllm_settings, "runs_on_cpu", lambda: True)
+    assert "heads have 48 channels; vLLM's build for CPUs runs heads of 32, 64, 80" in str(problem(task, config))
+    assert problem(task, config, here=False) is None
+    assert problem(task, config | {"num_attention_heads": 12}) is None
+    assert problem(task, config | {"head_dim": 64}) is None
+    monkeypatch.setattr(vllm_settings, "runs_on_cpu", lambda: False)
+    assert problem(task, config) is None
 
 
 class Echo:

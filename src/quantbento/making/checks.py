@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbento.core import machine, user_code
-from quantbento.core.errors import QuantbentoError, one_of
+from quantbento.core.errors import QuantbentoError
 from quantbento.inputs import checkpoint
 from quantbento.making import (
     ablation_checks,
@@ -104,8 +104,9 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
         told for kind, told in PLACEHOLDERS.items() if kind in inputs.specs and inputs.specs[kind].placeholder
     ]
     there = call or not (spec.id or spec.factory)
-    if there and not findings.problems and any(variant.runtime.model_types for variant in variants):
-        _model_type(resolved, variants, findings)
+    picky = resolved.task.on_disk or any(variant.runtime.model_types for variant in variants)
+    if there and picky and not findings.problems:
+        _model(resolved, variants, findings)
     findings.problems += evaluation_checks.problems(resolved.recipe, resolved.task, inputs.read("evaluation"), call)
     findings.problems += ablation_checks.problems(resolved)
     findings.problems += adapter_checks.variant_problems(resolved, variants)
@@ -154,15 +155,13 @@ def _checkpoint(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findi
     return task
 
 
-def _model_type(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findings: Findings) -> None:
-    """Finds variants whose runtime does not run models of this kind, by `config.json`. A factory is called for it."""
+def _model(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findings: Findings) -> None:
+    """Finds variants whose runtime does not run this model, by its `config.json`. A factory is called for it."""
     model, task = resolved.inputs.model, resolved.task.name
     folder = findings.attempt(("model",), lambda: model.folder(weights=False) if model.in_hub_format else None)
-    found = read_json(folder / "config.json").get("model_type") if folder else None
+    config = read_json(folder / "config.json") if folder else {}
     for variant in variants if folder else ():
-        known = (variant.runtime.model_types or {}).get(task)
-        if known and found not in known:
-            told = f"{variant.runtime.name} does not run {task} by models of the type {found!r}; by {one_of(known)}"
+        if told := variant.runtime.model_problem(task, config, here=variant.judged):
             findings.problems.append(Problem((*variant.place, "quantizer"), told, f"variant {variant.name!r}"))
 
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 from pydantic import BaseModel
 
+from quantbento.core.errors import one_of
 from quantbento.tasks.base import Contract
 from quantbento.tasks.source import SourceKind, SourceModel
 
@@ -103,6 +104,23 @@ class Runtime(ABC):
         """Why the engine as it is installed cannot use a device of one of its kinds, and what helps; None where it
         can. Imports the engine."""
         return None
+
+    @classmethod
+    def model_problem(cls, task: str, config: Mapping[str, Any], here: bool = True) -> str | None:
+        """Why it does not run a model in hub format for a task; None where nothing is known against it.
+
+        Args:
+            task: its name.
+            config: what the model's `config.json` holds.
+            here: whether the engine as it is installed has to run it.
+        """
+        if cls.model_types is None:
+            return None
+        if (known := cls.model_types.get(task)) is None:
+            return f"{cls.name} does not run {task}; it runs {', '.join(cls.model_types)}"
+        if (kind := config.get("model_type")) in known:
+            return None
+        return f"{cls.name} does not run {task} by models of the type {kind!r}; by {one_of(known)}"
 
     @classmethod
     def write_reference(cls, job: ReferenceJob, folder: Path, dtype: str) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Self
@@ -23,7 +23,7 @@ from quantbento.core.errors import QuantbentoError
 from quantbento.core.machine import package_versions
 from quantbento.runtimes.adapters import adapter_folders, lora_arguments
 from quantbento.runtimes.language_model import Generated, LanguageModel, Sampling
-from quantbento.runtimes.vllm_settings import EngineSettings
+from quantbento.runtimes.vllm_settings import EngineSettings, head_problem
 
 SECONDS_TO_END = 20
 
@@ -41,6 +41,10 @@ class VllmRuntime(LanguageModel):
     takes_adapters = True
     start_seconds = 600
     Settings = EngineSettings
+
+    @classmethod
+    def model_problem(cls, task: str, config: Mapping[str, Any], here: bool = True) -> str | None:
+        return super().model_problem(task, config, here) or (head_problem(config) if here else None)
 
     def __init__(
         self, folder: Path, settings: EngineSettings, threads: int, adapters: dict[str, Any] | None = None

@@ -8,7 +8,7 @@ batches of what several calls bring, and is therefore called from many threads a
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +19,7 @@ from quantbento.core.errors import QuantbentoError, summary
 from quantbento.runtimes.base import ArrayRuntime, ReferenceJob
 from quantbento.runtimes.vllm import VllmRuntime
 from quantbento.runtimes.vllm_pooling_process import PoolingProcess
-from quantbento.runtimes.vllm_settings import EngineSettings, runs_on_cpu
+from quantbento.runtimes.vllm_settings import EngineSettings, head_problem, runs_on_cpu
 
 ENCODERS = ("bert", "modernbert", "roberta", "xlm-roberta")
 DECODERS = ("llama", "mistral", "qwen2", "qwen3")
@@ -99,6 +99,10 @@ class VllmPoolingRuntime(ArrayRuntime):
         return cls(folder, config, threads)
 
     @classmethod
+    def model_problem(cls, task: str, config: Mapping[str, Any], here: bool = True) -> str | None:
+        return super().model_problem(task, config, here) or (head_problem(config) if here else None)
+
+    @classmethod
     def device_problem(cls, device: str) -> str | None:
         return VllmRuntime.device_problem(device)
 
@@ -139,10 +143,10 @@ def write_checkpoint(job: ReferenceJob, folder: Path, dtype: str) -> dict[str, A
     import torch
 
     module, task = job.source.module, job.task
-    kind = getattr(getattr(module, "config", None), "model_type", None)
-    if module is None or kind is None:
+    config: Any = getattr(module, "config", None)
+    if module is None or getattr(config, "model_type", None) is None:
         raise QuantbentoError("vllm-pooling runs models in hub format; this one is none")
-    if told := why_not(task.name, kind):
+    if told := VllmPoolingRuntime.model_problem(task.name, config.to_dict(), here=False):
         raise QuantbentoError(told)
     copied: Any = copy.deepcopy(module).to(getattr(torch, dtype))
     copied.config.dtype = getattr(torch, dtype)
@@ -157,16 +161,6 @@ def write_checkpoint(job: ReferenceJob, folder: Path, dtype: str) -> dict[str, A
         "dtype": dtype,
         "max_length": task.text.max_length,
     }
-
-
-def why_not(task: str, model_type: str) -> str | None:
-    """Why vLLM's pooling runner does not run a model of this `model_type` for this task; None where it does."""
-    known = VllmPoolingRuntime.model_types.get(task)
-    if known is None:
-        return f"vllm-pooling does not run {task}; it runs {', '.join(VllmPoolingRuntime.model_types)}"
-    if model_type not in known:
-        return f"vllm-pooling does not run {task} by models of the type {model_type!r}; it does by {', '.join(known)}"
-    return None
 
 
 def _unpadded(rows: np.ndarray, lengths: Sequence[int]) -> list[list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from quantbento.runtimes.speculation import Speculative
 GIB = 2**30
 PLAIN: dict[str, Any] = {"enable_prefix_caching": False, "speculative_config": None}  # settings of a plain engine
 CPU_KV_CACHE_GIB = 1.0
+# `CPUAttentionBackend.get_supported_head_sizes` of vLLM 0.32, which is imported too slowly to be asked.
+CPU_HEAD_SIZES = (32, 64, 80, 96, 112, 128, 160, 192, 224, 256, 512)
 
 
 class EngineSettings(BaseModel):
@@ -104,6 +107,18 @@ def flags(arguments: dict[str, Any]) -> list[str]:
             listed = value if isinstance(value, list) else [json.dumps(value) if isinstance(value, dict) else value]
             line += [f"--{flag}", *map(str, listed)]
     return line
+
+
+def head_problem(config: Mapping[str, Any]) -> str | None:
+    """Why vLLM's build for CPUs, where it is installed, has no attention for a model with this `config.json`."""
+    config = config.get("text_config") or config  # of a vision-language model
+    width, heads = config.get("hidden_size"), config.get("num_attention_heads")
+    if not runs_on_cpu() or not width or not heads or "kv_lora_rank" in config:  # latent attention has other widths
+        return None
+    if (size := config.get("head_dim") or width // heads) in CPU_HEAD_SIZES:
+        return None
+    sizes = ", ".join(str(size) for size in CPU_HEAD_SIZES)
+    return f"the model's attention heads have {size} channels; vLLM's build for CPUs runs heads of {sizes}"
 
 
 def runs_on_cpu() -> bool:
