@@ -335,6 +335,7 @@ def test_a_model_that_its_runtime_does_not_run_is_found_before_it_is_read(encode
     recipe = encoder | {"model": {"path": str(folder)}, "variants": variants}
     [told] = problems(recipe)
     assert "vllm-pooling does not run feature-extraction by models of the type 'electra'; by 'bert', " in told
+    assert "judge: none" not in told
     (folder / "config.json").write_text(json.dumps(config | {"num_attention_heads": 1}))
     plan.check(recipe, None)
 
@@ -344,6 +345,7 @@ def test_heads_that_vllm_does_not_run_here_are_found_before_the_model_is_read(en
     monkeypatch.setattr(vllm_settings, "runs_on_cpu", lambda: True)
     [told] = problems(recipe)
     assert "the model's attention heads have 16 channels; vLLM's build for CPUs runs heads of 32, 64, 80" in told
+    assert told.endswith("With `judge: none` it is made and checked here, and judged where it runs")
     plan.check(recipe, None, judge="none")
 
 

@@ -37,6 +37,7 @@ PLACEHOLDERS = {
     "calibration": f"the calibration samples are placeholders: quantizers learn ranges that your data does not have; "
     f"{REPLACE}",
 }
+ELSEWHERE = ". With `judge: none` it is made and checked here, and judged where it runs"
 HEADROOM = 2e9  # bytes: Python, torch, a few layers' activations and Hessians
 
 
@@ -73,7 +74,7 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
     findings = Findings(list(placement.problems(resolved)))
     for variant in variants:
         if variant.judged and (told := variant.quantizer.serving_problem(variant.options)):
-            told += ". With `judge: none` it is made and checked here, and judged where it runs"
+            told += ELSEWHERE
             findings.problems.append(Problem((*variant.place, "options"), told, f"variant {variant.name!r}"))
     inputs, spec = resolved.inputs, resolved.recipe.model
     findings.notes += _not_loaded(resolved, variants)
@@ -161,7 +162,9 @@ def _model(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findings: 
     folder = findings.attempt(("model",), lambda: model.folder(weights=False) if model.in_hub_format else None)
     config = read_json(folder / "config.json") if folder else {}
     for variant in variants if folder else ():
-        if told := variant.runtime.model_problem(task, config, here=variant.judged):
+        runs = variant.runtime.model_problem
+        if told := runs(task, config, here=variant.judged):
+            told += "" if runs(task, config, here=False) else ELSEWHERE
             findings.problems.append(Problem((*variant.place, "quantizer"), told, f"variant {variant.name!r}"))
 
 

@@ -20,7 +20,7 @@ from typing import IO, Any, Self
 import numpy as np
 
 from quantbento.core.errors import QuantbentoError
-from quantbento.core.machine import package_versions
+from quantbento.core.machine import missing_packages, package_versions
 from quantbento.runtimes.adapters import adapter_folders, lora_arguments
 from quantbento.runtimes.language_model import Generated, LanguageModel, Sampling
 from quantbento.runtimes.vllm_settings import EngineSettings, head_problem
@@ -44,7 +44,14 @@ class VllmRuntime(LanguageModel):
 
     @classmethod
     def model_problem(cls, task: str, config: Mapping[str, Any], here: bool = True) -> str | None:
-        return super().model_problem(task, config, here) or (head_problem(config) if here else None)
+        if (told := super().model_problem(task, config, here)) or not here:
+            return told
+        if "vision_config" in config and missing_packages(("torchvision",)):
+            return (
+                "vLLM runs vision-language models with torchvision, not installed here; install its build for the "
+                "torch that is: https://pytorch.org/get-started"
+            )
+        return head_problem(config)
 
     def __init__(
         self, folder: Path, settings: EngineSettings, threads: int, adapters: dict[str, Any] | None = None

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from quantbento.core.machine import peak_memory_bytes
-from quantbento.runtimes.vllm_engine import private_stdout, reason
+from quantbento.runtimes.vllm_engine import leave, private_stdout, reason
 
 Message = tuple[int, str, tuple[Any, ...]]
 
@@ -58,13 +58,13 @@ class PoolingEngine:
             disable_log_stats=True,
             **arguments,
         )
-        self._engine = LLMEngine.from_engine_args(given)
+        self.engine = LLMEngine.from_engine_args(given)
         self._task = task
         self._calls: dict[int, Call] = {}
 
     @property
     def busy(self) -> bool:
-        return self._engine.has_unfinished_requests()
+        return self.engine.has_unfinished_requests()
 
     def add(self, number: int, ids: list[list[int]], types: list[list[int]] | None) -> None:
         """Begins a call: token ids of each text, and their token type ids where the model has such."""
@@ -78,16 +78,16 @@ class PoolingEngine:
             if types is not None and any(types[place]):
                 parameters.extra_kwargs = {"compressed_token_type_ids": compress_token_type_ids(types[place])}
             try:
-                self._engine.add_request(f"{number}-{place}", {"prompt_token_ids": sequence}, parameters)  # type: ignore[arg-type]
+                self.engine.add_request(f"{number}-{place}", {"prompt_token_ids": sequence}, parameters)  # type: ignore[arg-type]
             except Exception:
-                self._engine.abort_request([f"{number}-{before}" for before in range(place)])
+                self.engine.abort_request([f"{number}-{before}" for before in range(place)])
                 del self._calls[number]
                 raise
 
     def step(self) -> list[tuple[int, list[np.ndarray | None]]]:
         """Runs a batch. The calls that it completes, with an array for each text."""
         done = []
-        for output in self._engine.step():
+        for output in self.engine.step():
             number, place = map(int, output.request_id.split("-"))
             if (call := self._calls.get(number)) is None or not output.finished:
                 continue
@@ -110,10 +110,11 @@ def main() -> None:
             # Whatever has come meanwhile joins the next batch.
             while not messages.empty():
                 if (message := messages.get()) is None:
-                    return
+                    leave(engine.engine)
                 _handle(message, engine, answers)
             for number, rows in engine.step() if engine.busy else ():
                 _tell(answers, number, True, rows)
+    leave(engine and engine.engine)
 
 
 def _handle(message: Message, engine: PoolingEngine | None, answers: BinaryIO) -> PoolingEngine | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from quantbento.core import registry
 from quantbento.inputs import checkpoint
 from quantbento.quantizers.llm import vision
 from quantbento.quantizers.llm.checkpoint_quantizer import CheckpointOptions, choose
+from quantbento.runtimes import vllm
 from tests import tiny_mixtures
 from tests.trained_llama import job_of_trained
 
@@ -30,6 +33,17 @@ def test_the_language_model_alone_is_chosen(llava):
 def test_bitsandbytes_refuses_it(llava):
     method = registry.quantizer("bnb-nf4")()
     assert "use rtn" in method.preflight(checkpoint.inspect(llava), method.Options())[0]
+
+
+def test_vllm_runs_it_where_torchvision_is(llava, monkeypatch):
+    config = json.loads((llava / "config.json").read_text())
+    runtime = registry.runtime("vllm")
+    monkeypatch.setattr(vllm, "missing_packages", list)
+    assert "with torchvision, not installed here" in str(runtime.model_problem("text-generation", config))
+    assert runtime.model_problem("text-generation", config, here=False) is None
+    assert runtime.model_problem("text-generation", {"model_type": "llama"}) is None
+    monkeypatch.setattr(vllm, "missing_packages", lambda names: [])
+    assert runtime.model_problem("text-generation", config) is None
 
 
 @pytest.mark.slow
