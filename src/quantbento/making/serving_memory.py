@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +74,8 @@ def notes(resolved: ResolvedRecipe, variants: Sequence[ResolvedVariant], facts: 
         f"{_size(cache.bytes_of(length))} per sequence of {length} tokens"
     )
     share = engine.gpu_memory_utilization or SHARE
-    for name, size in [("16 bit", facts.size_bytes), *((v.name, weight_bytes(v, facts)) for v in served)]:
+    sizes = {v.name: size for v in served if (size := v.quantizer.weight_bytes(facts, v.options)) is not None}
+    for name, size in {"16 bit": facts.size_bytes, **sizes}.items():
         fitting = {card: sequences(card * 1e9, size / gpus, cache.bytes_of(length), share) for card in CARDS}
         fits = ", ".join(f"{count} on {card} GB" for card, count in fitting.items() if count)
         times = f"{gpus} GPUs of " if gpus > 1 else ""
@@ -87,24 +86,6 @@ def notes(resolved: ResolvedRecipe, variants: Sequence[ResolvedVariant], facts: 
 def sequences(memory: float, weights: float, sequence: float, share: float) -> int:
     """How many sequences of so many bytes a GPU holds beside the weights."""
     return max(0, int((memory * share - weights - WORKING) / sequence))
-
-
-def weight_bytes(variant: ResolvedVariant, facts: CheckpointFacts) -> float:
-    """Of a variant: layers that are quantized with their scales, everything else in 16 bit."""
-    options, quantizer = variant.options, variant.quantizer
-    kept = getattr(options, quantizer.keeps) if quantizer.keeps else []
-    raised = getattr(options, quantizer.raises) if quantizer.raises else []
-    bits = quantizer.weight_bits(options)
-    fewest, most = bits[min(bits)], bits[max(bits)]
-    saved = 0.0
-    for name, shape in facts.linears.items():
-        if not _matches(name, kept):
-            saved += prod(shape) * (16 - (most if _matches(name, raised) else fewest))
-    return facts.size_bytes - saved / 8
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _config(folder: Path, trust_remote_code: bool) -> Any:

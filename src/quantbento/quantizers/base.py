@@ -147,6 +147,11 @@ class Quantizer(ABC):
         """The estimated peak of resident memory while it quantizes a checkpoint; None where it holds the model."""
         return None
 
+    def weight_bytes(self, model: CheckpointFacts, options: Any) -> int | None:
+        """What the weights of a checkpoint take once they are quantized, with their scales; None where it cannot tell
+        before."""
+        return None
+
     def preflight_module(self, module: Any, options: Any) -> list[str]:
         """Reasons why a PyTorch module cannot be quantized. It may have no weights: its tensors may be on `meta`."""
         return []

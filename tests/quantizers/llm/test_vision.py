@@ -30,6 +30,16 @@ def test_the_language_model_alone_is_chosen(llava):
     assert vision.notes(facts, list(facts.linears)) == []
 
 
+def test_the_tower_takes_as_much_memory_as_before(llava):
+    method, facts = registry.quantizer("rtn")(), checkpoint.inspect(llava)
+    weights = sum(facts.linears[name][0] * facts.linears[name][1] for name in choose(facts, CheckpointOptions()))
+    own = method.weight_bytes(facts, method.Options(group_size=32))
+    assert own == pytest.approx(facts.size_bytes - weights * (16 - 4.5) / 8, abs=1)
+    everything = method.weight_bytes(facts, method.Options(group_size=32, vision=True))
+    assert everything < own
+    assert method.weight_bytes(facts, method.Options(ignore=["*"])) is None  # preflight says what is wrong
+
+
 def test_bitsandbytes_refuses_it(llava):
     method = registry.quantizer("bnb-nf4")()
     assert "use rtn" in method.preflight(checkpoint.inspect(llava), method.Options())[0]

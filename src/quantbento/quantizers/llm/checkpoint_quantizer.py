@@ -122,6 +122,17 @@ class CheckpointQuantizer(Quantizer):
             problems += shapes.cpu_problems(model, grouped, options.group_size)
         return problems
 
+    def weight_bytes(self, model: CheckpointFacts, options: Any) -> int | None:
+        try:
+            chosen = choose(model, options)
+            raised = set(in_eight_bits(chosen, options))
+        except QuantbentoError:
+            return None  # preflight says so
+        bits = self.weight_bits(options)
+        fewest, most = bits[min(bits)], bits[max(bits)]
+        saved = sum(prod(model.linears[name]) * (16 - (most if name in raised else fewest)) for name in chosen)
+        return model.size_bytes - int(saved / 8)
+
     def weight_bits(self, options: Any) -> dict[int, float]:
         scheme, group = self.facts_of_scheme(options), self.group_size(options)
         shared = (group if group > 0 else LEAST_INPUTS) * scheme.block
