@@ -201,6 +201,9 @@ def test_a_scheme_that_this_machine_cannot_run_is_refused(recipe, monkeypatch):
         "capability 7.5 or higher (below 10.0 weights only); no CPU. With `judge: none` it is made and checked here, "
         "and judged where it runs"
     ]
+    # What was made elsewhere and is only judged here is not told to be made here.
+    *_, found, _ = plan.to_judge(with_options(recipe, "gptq", scheme="NVFP4"), "int4")
+    assert [p.message for p in found if "NVFP4 does not run here" in p.message and "judge: none" not in p.message]
 
 
 def test_groups_of_a_schemes_own_size_have_to_divide_the_layers(recipe, model, monkeypatch):

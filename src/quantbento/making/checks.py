@@ -62,7 +62,7 @@ class Findings:
             return None
 
 
-def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool = True) -> Findings:
+def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool = True, makes: bool = True) -> Findings:
     """Looks at the model's configuration and tokenizer, the samples, and the machine.
 
     Args:
@@ -70,11 +70,13 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
         variants: the variants to be made.
         call: whether the user's functions may be called, and models and samples downloaded. If not, the notes list
             what was not checked for that reason.
+        makes: whether they are quantized here, and not only judged.
     """
+    elsewhere = ELSEWHERE if makes else ""
     findings = Findings(list(placement.problems(resolved)))
     for variant in variants:
         if variant.judged and (told := variant.quantizer.serving_problem(variant.options)):
-            told += ELSEWHERE
+            told += elsewhere
             findings.problems.append(Problem((*variant.place, "options"), told, f"variant {variant.name!r}"))
     inputs, spec = resolved.inputs, resolved.recipe.model
     findings.notes += _not_loaded(resolved, variants)
@@ -107,7 +109,7 @@ def check(resolved: ResolvedRecipe, variants: list[ResolvedVariant], call: bool 
     there = call or not (spec.id or spec.factory)
     picky = resolved.task.on_disk or any(variant.runtime.model_types for variant in variants)
     if there and picky and not findings.problems:
-        _model(resolved, variants, findings)
+        _model(resolved, variants, findings, elsewhere)
     findings.problems += evaluation_checks.problems(resolved.recipe, resolved.task, inputs.read("evaluation"), call)
     findings.problems += ablation_checks.problems(resolved)
     findings.problems += adapter_checks.variant_problems(resolved, variants)
@@ -156,15 +158,16 @@ def _checkpoint(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findi
     return task
 
 
-def _model(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findings: Findings) -> None:
-    """Finds variants whose runtime does not run this model, by its `config.json`. A factory is called for it."""
+def _model(resolved: ResolvedRecipe, variants: list[ResolvedVariant], findings: Findings, elsewhere: str) -> None:
+    """Finds variants whose runtime does not run this model, by its `config.json`. A factory is called for it.
+    `elsewhere` is said where another machine's might."""
     model, task = resolved.inputs.model, resolved.task.name
     folder = findings.attempt(("model",), lambda: model.folder(weights=False) if model.in_hub_format else None)
     config = read_json(folder / "config.json") if folder else {}
     for variant in variants if folder else ():
         runs = variant.runtime.model_problem
         if told := runs(task, config, here=variant.judged):
-            told += "" if runs(task, config, here=False) else ELSEWHERE
+            told += "" if runs(task, config, here=False) else elsewhere
             findings.problems.append(Problem((*variant.place, "quantizer"), told, f"variant {variant.name!r}"))
 
 

@@ -110,7 +110,7 @@ def to_judge(
         RecipeError: its shape is wrong, or it has no such variant.
     """
     read, resolved, problems = _wanted(judging(read_recipe(recipe), None, variant), [variant], makes=False)
-    findings = checks.check(resolved, resolved.variants)
+    findings = checks.check(resolved, resolved.variants, makes=False)
     return read, resolved, problems + findings.problems, findings.notes
 
 
