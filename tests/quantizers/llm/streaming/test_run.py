@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -68,6 +70,15 @@ def source(tmp_path_factory):
     return folder
 
 
+def peak_of_pytorch() -> int:
+    """Of a process that does nothing else. 225 to 280 MB: how much of a library's file counts as resident depends on
+    how the kernel keeps that file."""
+    code = (
+        "import torch, safetensors.torch; from quantbento.core.machine import peak_memory_bytes as peak; print(peak())"
+    )
+    return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+
+
 def quantize(source, folder, cache: StageCache, progress: Kept) -> dict:
     folder.mkdir()
     job = Job(SourceModel(folder=source, dtype="bfloat16"), None, folder.parent, cache=cache, progress=progress)
@@ -101,7 +112,7 @@ def test_it_goes_on_after_the_last_finished_shard(source, tmp_path):
     assert sorted(tmp_path.glob("shards-*")) == []
     index = json.loads((tmp_path / "once" / INDEX).read_text())["weight_map"]
     assert set(index.values()) == set(once["shards"]) and len(index) == 3 * LAYERS
-    assert once["peak_memory_bytes"] == pytest.approx(250e6, rel=0.2)
+    assert once["peak_memory_bytes"] == pytest.approx(peak_of_pytorch() + 5e6, abs=50e6)
 
 
 @pytest.mark.slow
