@@ -35,6 +35,24 @@ def test_it_is_written_and_counted_as_round_to_nearest_is(made):
     assert tuned.done == replace(rtn.done, peak_memory_bytes=None)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scheme", "ratio", "least", "most"),
+    [
+        ("W8A16", 0.51, 1e-7, 0.01),
+        ("FP8_BLOCK", 0.5, 1e-7, 0.01),
+        ("NVFP4", 0.29, 1e-4, 0.1),
+        ("MXFP4", 0.27, 1e-4, 0.3),
+    ],
+)
+def test_other_schemes_are_counted_small_and_near_the_source(made, scheme, ratio, least, most):
+    tuned = made("autoround", scheme=scheme, **FEW)
+    assert tuned.done.counts == {f"{scheme} layers": 14}
+    assert tuned.done.notes[0].startswith(f"14 layers in {scheme}: ")
+    assert tuned.done.weight_ratio == pytest.approx(ratio, abs=0.01)
+    assert least < tuned.error() < most
+
+
 def test_without_iterations_it_would_be_round_to_nearest():
     with pytest.raises(ValidationError, match="greater than or equal to 1"):
         AutoRoundOptions(iterations=0)

@@ -35,6 +35,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import routed
 from worker import OnProgress, run
 
+# What a layer is left as it is by. With `bits` alone, it would take the scheme's own type of weights and activations.
+FULL = {"bits": 16, "act_bits": 16, "data_type": "float", "act_data_type": "float"}
+
 
 def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
     # Activations are measured in every expert, on all tokens: AWQ has no scales for one that it saw nothing in.
@@ -73,7 +76,7 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
         model,
         transformers.AutoTokenizer.from_pretrained(job["model"]),
         scheme=job["scheme"].removesuffix("_ASYM"),
-        layer_config={name: {"bits": 16} for name in job["ignore"]},
+        layer_config={name: dict(FULL) for name in job["ignore"]},
         seed=job["seed"],
         device_map=0 if torch.cuda.is_available() else "cpu",
         enable_torch_compile=False,  # compiling takes longer than it saves on models that compile at all
