@@ -51,6 +51,16 @@ def test_other_schemes_are_counted_small_and_near_the_source(made, scheme, ratio
 
 
 @pytest.mark.slow
+def test_a_row_may_have_one_scale(made):
+    gptq = made("gptq", group_size=-1)
+    assert gptq.done.counts == {"W4A16 layers": 14}
+    assert gptq.config()["config_groups"]["group_0"]["weights"]["strategy"] == "channel"
+    scales = [tensor for name, tensor in gptq.tensors().items() if name.endswith(".weight_scale")]
+    assert len(scales) == 14 and all(scale.shape[1] == 1 for scale in scales)
+    assert gptq.error() < made("rtn", group_size=-1).error()
+
+
+@pytest.mark.slow
 def test_the_kv_cache_has_calibrated_scales(made):
     gptq = made("gptq", kv_cache="fp8")
     assert gptq.done.notes[1] == "KV cache in FP8: 2 k_scale, 2 v_scale"

@@ -7,7 +7,7 @@ Runs where llm-compressor is installed (`LLM_COMPRESSOR_REQUIREMENTS`) and impor
     method                "gptq": GPTQ with static activation order (https://arxiv.org/abs/2210.17323)
                           "smoothquant": SmoothQuant (https://arxiv.org/abs/2211.10438), then GPTQ
     scheme                as compressed-tensors names it: W4A16, W4A16_ASYM, W8A16, W8A8, NVFP4, MXFP4
-    group_size            input channels that share a scale; null for the scheme's own
+    group_size            input channels that share a scale; -1 for one scale per row; null for the scheme's own
     kv_cache              "auto": as the model; "fp8": with one calibrated scale per layer for keys and for values
     ignore                exact names of the linear layers to leave as they are
     smoothing_strength    for "smoothquant", 0 to 1: how much of the activations' range the weights take over
@@ -54,13 +54,14 @@ def quantize(job: dict[str, Any], on_progress: OnProgress) -> dict[str, Any]:
 
 
 def _modifiers(job: dict[str, Any]) -> list[Any]:
-    from compressed_tensors.quantization import preset_name_to_scheme
+    from compressed_tensors.quantization import QuantizationStrategy, preset_name_to_scheme
     from llmcompressor.modifiers.gptq import GPTQModifier
     from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
 
     scheme = preset_name_to_scheme(job["scheme"], ["Linear"])
-    if job["group_size"]:
-        scheme.weights = scheme.weights.model_copy(update={"group_size": job["group_size"]})
+    if group := job["group_size"]:
+        shared = {"group_size": group} if group > 0 else {"strategy": QuantizationStrategy.CHANNEL, "group_size": None}
+        scheme.weights = scheme.weights.model_copy(update=shared)
     given: dict[str, Any] = {"config_groups": {"group_0": scheme}, "ignore": job["ignore"]}
     if job["kv_cache"] == "fp8":
         given["kv_cache_scheme"] = KV_CACHE
