@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quantbento.runtimes.chunks import chunks_of
 
 
+@example([0, 1], 1, 1)
 @given(st.lists(st.integers(0, 512), min_size=1, max_size=200), st.integers(1, 64), st.integers(1, 8))
 def test_every_input_is_in_one_batch_the_longest_first(lengths, most, parallel):
     batches = chunks_of(lengths, most, parallel)

@@ -24,7 +24,7 @@ def chunks_of(lengths: Sequence[int], most: int, parallel: int) -> list[list[int
         parallel: batches that run at once.
     """
     tokens = [length or 1 for length in lengths]
-    order = sorted(range(len(tokens)), key=lambda i: tokens[i], reverse=True)
+    order = sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True)
     fewest = -(-len(order) // (most * parallel))
     counts = dict.fromkeys(min(len(order), round(fewest * more) * parallel) for more in MORE)
     return min((_cut(order, tokens, most, count) for count in counts), key=lambda cut: _cost(cut, tokens, parallel))
