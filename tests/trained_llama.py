@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from quantbento.core import registry
 from quantbento.recipe import ModelSpec
 from quantbento.tasks.source import SampleSet
@@ -66,6 +68,14 @@ class Made:
         with torch.no_grad():
             own, source = (loaded(f)(tokens).logits.float().log_softmax(-1) for f in (self.folder, self.source))
         return float((source.exp() * (source - own)).sum(-1).mean())
+
+
+def check_scheme(made: Made, scheme: str, ratio: float, least: float, most: float) -> None:
+    """All 14 layers are in this scheme, in so many bytes of the source's, and its error is between two bounds."""
+    assert made.done.counts == {f"{scheme} layers": 14}
+    assert made.done.notes[0].startswith(f"14 layers in {scheme}: ")
+    assert made.done.weight_ratio == pytest.approx(ratio, abs=0.01)
+    assert least < made.error() < most
 
 
 def tensors_of(folder: Path) -> dict[str, torch.Tensor]:

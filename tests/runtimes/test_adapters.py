@@ -11,6 +11,7 @@ import pytest
 from quantbento.core.errors import QuantbentoError
 from quantbento.core.files import link_checkpoint
 from quantbento.inputs import adapters as files
+from quantbento.inputs.checkpoint import inspect
 from quantbento.inputs.modules import merge_adapter, read_folder
 from quantbento.making.unjudged import layers
 from quantbento.making.unjudged.tensors import CheckpointTensors
@@ -72,19 +73,14 @@ def all_merged(job, base: Path, workspace: Path) -> dict[str, TransformersRuntim
 def dequantized(quantized: Path, source: Path, folder: Path) -> Path:
     """The source with the weights that a quantized checkpoint stands for, in float32."""
     model = read_folder(source, "AutoModelForCausalLM", False)
-    shapes = {name: tuple(module.weight.shape) for name, module in model.named_modules() if is_linear(module)}
     config = json.loads((quantized / "config.json").read_text())["quantization_config"]
     tensors = CheckpointTensors(quantized)
-    found = layers.quantized_layers(layers.parsed(config), shapes)
+    found = layers.quantized_layers(layers.parsed(config), inspect(source).linears)
     assert len(found) == 14
     for layer in found:
         model.get_submodule(layer.name).weight.data = layer.weight(tensors).float()
     model.save_pretrained(folder)
     return folder
-
-
-def is_linear(module) -> bool:
-    return type(module).__name__ == "Linear"
 
 
 def test_vllm_has_room_for_the_largest_rank():

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from quantbento.quantizers.llm.autoround import AutoRoundOptions
-from tests.trained_llama import tensors_of
+from tests.trained_llama import check_scheme, tensors_of
 
 FEW = {"iterations": 10}
 NORM = "model.layers.0.input_layernorm.weight"
@@ -46,11 +46,7 @@ def test_it_is_written_and_counted_as_round_to_nearest_is(made):
     ],
 )
 def test_other_schemes_are_counted_small_and_near_the_source(made, scheme, ratio, least, most):
-    tuned = made("autoround", scheme=scheme, **FEW)
-    assert tuned.done.counts == {f"{scheme} layers": 14}
-    assert tuned.done.notes[0].startswith(f"14 layers in {scheme}: ")
-    assert tuned.done.weight_ratio == pytest.approx(ratio, abs=0.01)
-    assert least < tuned.error() < most
+    check_scheme(made("autoround", scheme=scheme, **FEW), scheme, ratio, least, most)
 
 
 def test_without_iterations_it_would_be_round_to_nearest():

@@ -6,6 +6,7 @@ import pytest
 
 from quantbento.quantizers.llm import llm_compressor_base
 from quantbento.quantizers.llm.gptq import Gptq, GptqOptions
+from tests.trained_llama import check_scheme
 
 
 @pytest.mark.slow
@@ -43,11 +44,7 @@ def test_the_scheme_is_the_options():
     ],
 )
 def test_other_schemes_are_counted_small_and_near_the_source(made, scheme, ratio, least, most):
-    gptq = made("gptq", scheme=scheme)
-    assert gptq.done.counts == {f"{scheme} layers": 14}
-    assert gptq.done.notes[0].startswith(f"14 layers in {scheme}: ")
-    assert gptq.done.weight_ratio == pytest.approx(ratio, abs=0.01)
-    assert least < gptq.error() < most
+    check_scheme(made("gptq", scheme=scheme), scheme, ratio, least, most)
 
 
 @pytest.mark.slow

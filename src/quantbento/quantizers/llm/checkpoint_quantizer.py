@@ -97,8 +97,7 @@ class CheckpointQuantizer(Quantizer):
 
     def preflight(self, model: CheckpointFacts, options: Any) -> list[str]:
         try:
-            chosen = choose(model, options)
-            raised = in_eight_bits(chosen, options)
+            chosen, raised = chosen_and_raised(model, options)
         except QuantbentoError as error:
             return [str(error)]
         problems = _fused_problems(model, chosen) + experts.problems(model, chosen, raised, options)
@@ -112,8 +111,7 @@ class CheckpointQuantizer(Quantizer):
         if not runs_on_cpu():
             return []
         try:
-            chosen = choose(model, options)
-            raised = in_eight_bits(chosen, options)
+            chosen, raised = chosen_and_raised(model, options)
         except QuantbentoError:
             return []  # preflight says so
         problems = experts.unservable(chosen)
@@ -124,13 +122,13 @@ class CheckpointQuantizer(Quantizer):
 
     def weight_bytes(self, model: CheckpointFacts, options: Any) -> int | None:
         try:
-            chosen = choose(model, options)
-            raised = set(in_eight_bits(chosen, options))
+            chosen, raised = chosen_and_raised(model, options)
         except QuantbentoError:
             return None  # preflight says so
         bits = self.weight_bits(options)
         fewest, most = bits[min(bits)], bits[max(bits)]
-        saved = sum(prod(model.linears[name]) * (16 - (most if name in raised else fewest)) for name in chosen)
+        in_8 = set(raised)
+        saved = sum(prod(model.linears[name]) * (16 - (most if name in in_8 else fewest)) for name in chosen)
         return model.size_bytes - int(saved / 8)
 
     def weight_bits(self, options: Any) -> dict[int, float]:
@@ -147,8 +145,7 @@ class CheckpointQuantizer(Quantizer):
 
     def quantize(self, job: Job, options: Any, folder: Path) -> Quantized:
         facts = facts_of(job)
-        chosen = choose(facts, options)
-        raised = in_eight_bits(chosen, options)
+        chosen, raised = chosen_and_raised(facts, options)
         python = Path(sys.executable)
         if self.requirements:
             python = isolated.environment(self.requirements, job.progress.say)
@@ -217,6 +214,16 @@ def choose(model: CheckpointFacts, options: CheckpointOptions) -> list[str]:
     if not chosen:
         raise QuantbentoError(f"ignore leaves none of the {len(model.linears)} linear layers to quantize")
     return chosen
+
+
+def chosen_and_raised(model: CheckpointFacts, options: CheckpointOptions) -> tuple[list[str], list[str]]:
+    """The layers to quantize, and those of them in 8 bit instead of 4.
+
+    Raises:
+        QuantbentoError: as `choose` and `in_eight_bits`.
+    """
+    chosen = choose(model, options)
+    return chosen, in_eight_bits(chosen, options)
 
 
 def kept_names(model: CheckpointFacts, chosen: list[str]) -> list[str]:

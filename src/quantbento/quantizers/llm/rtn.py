@@ -17,7 +17,7 @@ from quantbento.inputs.job import Job
 from quantbento.quantizers.base import Quantized
 from quantbento.quantizers.llm import eight_bit, written
 from quantbento.quantizers.llm.autoround_base import AutoRoundQuantizer, Int4Options
-from quantbento.quantizers.llm.checkpoint_quantizer import choose, facts_of, in_eight_bits, kept_names
+from quantbento.quantizers.llm.checkpoint_quantizer import chosen_and_raised, facts_of, kept_names
 from quantbento.quantizers.llm.streaming import memory, run
 from quantbento.quantizers.llm.streaming.parts import Stored, stored
 
@@ -43,20 +43,20 @@ class Rtn(AutoRoundQuantizer):
         if options.format != STREAMED:
             return super().quantize(job, options, folder)
         facts = facts_of(job)
-        chosen = choose(facts, options)
+        chosen, raised = chosen_and_raised(facts, options)
         schemes = self._schemes(facts, options)
         _check_stored(facts.folder, stored(facts.folder), schemes)
         kept = kept_names(facts, chosen)
         told = run.quantize(job, self.name, schemes, self.group_size(options), kept, folder)
         written.finish(folder, facts, kept)
-        done = self.tally(facts, chosen, in_eight_bits(chosen, options), options, folder)
+        done = self.tally(facts, chosen, raised, options, folder)
         return replace(done, peak_memory_bytes=told["peak_memory_bytes"])
 
     def _schemes(self, facts: CheckpointFacts, options: RtnOptions) -> dict[str, str]:
         """The scheme of each layer to quantize, by its name."""
-        chosen = choose(facts, options)
-        raised = set(in_eight_bits(chosen, options))
-        return {name: eight_bit.SCHEME if name in raised else self.scheme_of(options) for name in chosen}
+        chosen, raised = chosen_and_raised(facts, options)
+        in_8 = set(raised)
+        return {name: eight_bit.SCHEME if name in in_8 else self.scheme_of(options) for name in chosen}
 
 
 def _check_stored(folder: Path, tensors: list[Stored], schemes: dict[str, str]) -> None:
