@@ -15,6 +15,8 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 TORCH_BACKEND ?=
 UV_FLAGS := $(if $(TORCH_BACKEND),--torch-backend=$(TORCH_BACKEND))
 export BENTOML_DO_NOT_TRACK = True
+# Images often set it. Without bytecode, each of the many processes of a run compiles again what it imports: 8 s for vLLM.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: install demo demo-llm demo-classifier container browser test test-quick serve bench-serving bench-llm check format lock clean
 
