@@ -6,7 +6,6 @@ import contextlib
 import inspect
 import math
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from quantbento import store
 from quantbento.core import project_files, registry
 from quantbento.core.devices import kind_of
 from quantbento.core.errors import QuantbentoError
-from quantbento.core.machine import package_versions
+from quantbento.core.machine import package_versions, packages_distributions
 from quantbento.core.project_files import BUILD_FILES, PACKED, SERVICE
 from quantbento.packing import pickled_modules, requirements
 from quantbento.packing.build_files import BuildFile

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator
-from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 from quantbento.core import registry
 from quantbento.core.errors import QuantbentoError
+from quantbento.core.machine import packages_distributions
 from quantbento.packing import build_files
 from quantbento.packing.build_files import BuildFile
 from quantbento.runtimes import artifact

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import keyword
 import os
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from quantbento import __version__
 from quantbento.core.errors import QuantbentoError
+from quantbento.core.machine import packages_distributions
 from quantbento.recipe import TAG_LENGTH
 
 TEMPLATE = Path(__file__).with_name("project_template")  # a text for each file; `.txt` comes after its name
@@ -62,7 +62,7 @@ def _check(folder: Path, name: str, package: str) -> None:
             f"{folder}: its name would make the Python package {package!r}, which has to start with a letter, be no "
             f"keyword and have at most {TAG_LENGTH // 2} characters; {another}"
         )
-    if package in {*sys.stdlib_module_names, *MODULES, *importlib.metadata.packages_distributions()}:
+    if package in {*sys.stdlib_module_names, *MODULES, *packages_distributions()}:
         raise QuantbentoError(
             f"{folder}: a Python package {package!r} would hide another module of that name; {another}"
         )

@@ -9,8 +9,9 @@ from __future__ import annotations
 import pickletools
 import sys
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions
 from pathlib import Path
+
+from quantbento.core.machine import packages_distributions
 
 IMPORTS = ("cloudpickle.cloudpickle", "subimport")  # how cloudpickle writes a module that code uses
 
