@@ -3,7 +3,7 @@
 #   make demo-llm         the same for a language model: INT4, served by vLLM
 #   make demo-classifier  your own fine-tuned classifier: from training to a Bento
 #   make container        the encoder's image: built, run and asked
-#   make test             all tests; up to an hour on 2 cores
+#   make test             all tests; half an hour on 2 cores
 #   make test-quick       the tests that start no server, no engine and no build; under 6 minutes on 2 cores
 #   make check            ruff and mypy; make format fixes what it can
 PYTHON ?= python3
@@ -52,6 +52,9 @@ container: install
 QUICK    := not slow and not server and not vllm and not container and not network and not browser and not alone
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# The files that have such tests: reading all the others again takes a while.
+ALONE    := $$(grep -rl --include='*.py' 'pytest\.mark\.alone' tests)
+
 # Tests of pages need a browser; without one they are skipped. As root, on a machine with apt, this installs it.
 browser:
 	@command -v chromium > /dev/null || { command -v apt-get && [ "$$(id -u)" = 0 ] && apt-get update -qq && \
@@ -60,7 +63,7 @@ browser:
 test: install browser
 	@failed=0; \
 	$(BIN)/python -m pytest $(PARALLEL) -m "not alone" || failed=1; \
-	$(BIN)/python -m pytest -m "alone" || failed=1; \
+	$(BIN)/python -m pytest $(ALONE) -m "alone" || failed=1; \
 	exit $$failed
 
 test-quick: install

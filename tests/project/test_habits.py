@@ -60,6 +60,9 @@ def test_make_test_leaves_nothing_out():
     expressions = re.findall(r'-m pytest.*? -m "(.*?)" \|\| failed=1;', targets()["test"])
     assert expressions == ["not alone", "alone"]
     assert targets()["test"].rstrip().endswith("exit $$failed")
+    assert set(re.findall(r"\$\(([A-Z]+)\)", targets()["test"])) == {"PARALLEL", "ALONE"}
+    [pattern] = re.findall(r"(?m)^ALONE +:= \$\$\(grep -rl --include='\*\.py' '(.*)' tests\)$", MAKEFILE)
+    assert re.search(pattern, f"@pytest.mark.{expressions[1]}")
     assert not re.search(r"-m |-k |--ignore|--deselect", PROJECT["tool"]["pytest"]["ini_options"]["addopts"])
 
 
