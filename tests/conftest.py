@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -22,6 +23,8 @@ if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_seta
     os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 import pytest
+
+gc.disable()  # while tests are collected: imports are faster without it
 
 # A shell starts background processes with Ctrl-C ignored. The processes that tests interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -47,6 +50,15 @@ def pytest_collection_modifyitems(items):
     for path in [path for path, found in lengths.items() if found == 0][1:]:
         lengths[path] = 1
     items.sort(key=lambda item: lengths[item.path])
+
+
+def pytest_collection_finish():
+    gc.freeze()  # no test has to look through all that was imported
+    gc.enable()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

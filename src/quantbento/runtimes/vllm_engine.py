@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NoReturn
 import numpy as np
 
 from quantbento.core.errors import summary
+from quantbento.core.imports import uncollected
 from quantbento.core.machine import peak_memory_bytes
 from quantbento.runtimes.vllm_settings import PLAIN
 
@@ -27,8 +28,9 @@ class Engine:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         if arguments["tensor_parallel_size"] == 1:
             arguments["distributed_executor_backend"] = "uni"
-        from vllm import LLM
-        from vllm.lora.request import LoRARequest
+        with uncollected():
+            from vllm import LLM
+            from vllm.lora.request import LoRARequest
 
         # Counting takes time, and nobody asks for it of engines without these settings.
         self._counts = bool(arguments.keys() & PLAIN.keys())

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from quantbento.core.imports import uncollected
 from quantbento.core.machine import peak_memory_bytes
 from quantbento.runtimes.vllm_engine import leave, private_stdout, reason
 
@@ -45,9 +46,10 @@ class PoolingEngine:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         if arguments["tensor_parallel_size"] == 1:
             arguments["distributed_executor_backend"] = "uni"
-        from vllm.config import PoolerConfig
-        from vllm.engine.arg_utils import EngineArgs
-        from vllm.v1.engine.llm_engine import LLMEngine
+        with uncollected():
+            from vllm.config import PoolerConfig
+            from vllm.engine.arg_utils import EngineArgs
+            from vllm.v1.engine.llm_engine import LLMEngine
 
         pooler = PoolerConfig(task=task, seq_pooling_type=pooling)  # type: ignore[arg-type]  # checked by vLLM
         given = EngineArgs(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quantbento.core.errors import InvalidInput, QuantbentoError, did_you_mean, one_of
+from quantbento.core.imports import uncollected
 from quantbento.runtimes.adapters import adapter_folders, lora_arguments
 from quantbento.runtimes.vllm_settings import EngineSettings, flags
 
@@ -50,11 +51,12 @@ class VLLMProcess:
             QuantbentoError: there is no such parser.
         """
         os.environ.update(settings.environment())
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.entrypoints.launchers.cli_args import make_arg_parser
-        from vllm.usage.usage_lib import UsageContext
-        from vllm.utils.argparse_utils import FlexibleArgumentParser
-        from vllm.v1.engine.async_llm import AsyncLLM
+        with uncollected():
+            from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.entrypoints.launchers.cli_args import make_arg_parser
+            from vllm.usage.usage_lib import UsageContext
+            from vllm.utils.argparse_utils import FlexibleArgumentParser
+            from vllm.v1.engine.async_llm import AsyncLLM
 
         limits = json.dumps({"max_new_tokens": max_tokens})
         line = ["--model", str(folder), "--served-model-name", *names, "--override-generation-config", limits]
