@@ -95,7 +95,9 @@ def _unlike(docstrings: list[Docstring], others: list[Docstring]) -> list[Docstr
     theirs = [_words(other.text) for other in others]
 
     def alike(words: frozenset[str]) -> bool:
-        return any(len(words & other) >= TOO_MUCH_ALIKE * len(words | other) for other in theirs)
+        least, most = TOO_MUCH_ALIKE * len(words), len(words) / TOO_MUCH_ALIKE  # of more or fewer, too few are shared
+        near = (other for other in theirs if least <= len(other) <= most)
+        return any(len(words & other) >= TOO_MUCH_ALIKE * len(words | other) for other in near)
 
     return [docstring for docstring in docstrings if not alike(_words(docstring.text))]
 
