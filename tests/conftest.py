@@ -24,8 +24,6 @@ if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_seta
 
 import pytest
 
-gc.disable()  # while tests are collected: imports are faster without it
-
 # A shell starts background processes with Ctrl-C ignored. The processes that tests interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -52,9 +50,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: lengths[item.path])
 
 
-def pytest_collection_finish():
-    gc.freeze()  # no test has to look through all that was imported
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Most of it is imports."""
+    from quantbento.core.imports import uncollected
+
+    with uncollected():
+        return (yield)
 
 
 def pytest_unconfigure():
